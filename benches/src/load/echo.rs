@@ -1,0 +1,200 @@
+//! Closed-loop echo: every connection keeps one burst of messages in flight.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
+use super::{Outcome, Spent, connect, histogram, wait, watch};
+
+/// Traffic to make. A burst is `depth` messages in one write; the next leaves when all of it is back.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The server.
+    pub to: SocketAddr,
+    /// Its process, to read the CPU time of.
+    pub server: Option<u32>,
+    /// Connections, all busy all the time.
+    pub connections: usize,
+    /// Bytes in a message.
+    pub size: usize,
+    /// Messages in flight on each connection.
+    pub depth: usize,
+    /// How long to run before measuring.
+    pub warm_up: Limit,
+    /// How long to measure.
+    pub measure: Limit,
+}
+
+/// When a stretch ends. What is in flight then is still awaited and counted, so that the server is at rest
+/// when its CPU time is read.
+#[derive(Debug, Clone, Copy)]
+pub enum Limit {
+    /// After so long.
+    Time(Duration),
+    /// After so many bursts on each connection.
+    Bursts(u64),
+}
+
+/// Runs the plan.
+///
+/// # Errors
+///
+/// What the system refused, a connection that closed, an answer that is not the question, or none at all.
+pub fn run(plan: &Plan) -> io::Result<Outcome> {
+    let mut crowd = Crowd::gather(plan)?;
+    crowd.stretch(plan.warm_up)?;
+    let bursts = crowd.bursts;
+    crowd.latencies.reset();
+    let before = Spent::at_rest(plan.server)?;
+    let elapsed = crowd.stretch(plan.measure)?;
+    let spent = Spent::at_rest(plan.server)?.since(&before);
+    Ok(Outcome {
+        messages: (crowd.bursts - bursts) * plan.depth as u64,
+        elapsed,
+        server_cpu: spent.server,
+        load_cpu: spent.load,
+        latencies: crowd.latencies,
+    })
+}
+
+struct Crowd {
+    epoll: Epoll,
+    peers: Vec<Peer>,
+    /// What goes out, but for the stamp that makes each burst different.
+    payload: Vec<u8>,
+    inbox: Vec<u8>,
+    born: Instant,
+    bursts: u64,
+    latencies: Histogram<u64>,
+}
+
+struct Peer {
+    socket: TcpStream,
+    burst: u64,
+    /// Bursts begun in this stretch.
+    begun: u64,
+    sent_at: u64,
+    sent: usize,
+    returned: usize,
+}
+
+impl Crowd {
+    fn gather(plan: &Plan) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        // Writable is watched from the start: it raises an edge only after a write fell short.
+        let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        let mut peers = Vec::with_capacity(plan.connections);
+        for index in 0..plan.connections {
+            let socket = connect(plan.to, index)?;
+            watch(&epoll, &socket, EpollEvent::new(interest, index as u64))?;
+            peers.push(Peer { socket, burst: 0, begun: 0, sent_at: 0, sent: 0, returned: 0 });
+        }
+        let payload: Vec<u8> = (0..plan.size * plan.depth).map(|at| (at % 251) as u8).collect();
+        // One more than a burst, so that a read that got all of it falls short and is the last.
+        let inbox = vec![0; payload.len() + 1];
+        Ok(Self { epoll, peers, payload, inbox, born: Instant::now(), bursts: 0, latencies: histogram()? })
+    }
+
+    /// Keeps every connection busy until `limit`, then awaits what is in flight.
+    fn stretch(&mut self, limit: Limit) -> io::Result<Duration> {
+        let begun = self.now();
+        let (end, quota) = match limit {
+            Limit::Time(time) => (begun + time.as_nanos() as u64, u64::MAX),
+            Limit::Bursts(bursts) => (u64::MAX, bursts),
+        };
+        if quota == 0 || end == begun {
+            return Ok(Duration::ZERO);
+        }
+        for index in 0..self.peers.len() {
+            self.peers[index].begun = 0;
+            self.begin_burst(index, begun)?;
+        }
+        let mut busy = self.peers.len();
+        let mut events = vec![EpollEvent::empty(); 1024];
+        while busy > 0 {
+            let ready = wait(&self.epoll, &mut events)?;
+            for event in &events[..ready] {
+                let index = event.data() as usize;
+                if self.peers[index].sent < self.payload.len() {
+                    self.send(index)?;
+                }
+                let Some(now) = self.receive(index)? else { continue };
+                if now < end && self.peers[index].begun < quota {
+                    self.begin_burst(index, now)?;
+                } else {
+                    busy -= 1;
+                }
+            }
+        }
+        Ok(Duration::from_nanos(self.now() - begun))
+    }
+
+    fn begin_burst(&mut self, index: usize, now: u64) -> io::Result<()> {
+        let peer = &mut self.peers[index];
+        peer.burst += 1;
+        peer.begun += 1;
+        peer.sent_at = now;
+        peer.sent = 0;
+        peer.returned = 0;
+        self.send(index)
+    }
+
+    fn send(&mut self, index: usize) -> io::Result<()> {
+        self.stamp(index);
+        let peer = &mut self.peers[index];
+        while peer.sent < self.payload.len() {
+            match (&peer.socket).write(&self.payload[peer.sent..]) {
+                Ok(sent) => peer.sent += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // A socket that is still connecting says so by this name.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what has come. The time, once the whole burst is back: one look at the clock serves the
+    /// latency of this burst and the start of the next.
+    fn receive(&mut self, index: usize) -> io::Result<Option<u64>> {
+        loop {
+            let read = match (&self.peers[index].socket).read(&mut self.inbox) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed")),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            self.stamp(index);
+            let peer = &mut self.peers[index];
+            let expected = self.payload.get(peer.returned..peer.returned + read);
+            if expected != Some(&self.inbox[..read]) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not the question"));
+            }
+            peer.returned += read;
+            if peer.returned == self.payload.len() {
+                let now = self.born.elapsed().as_nanos() as u64;
+                self.latencies.saturating_record(now - peer.sent_at);
+                self.bursts += 1;
+                return Ok(Some(now));
+            }
+            if read < self.inbox.len() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Makes `payload` what this connection's present burst says: an answer meant for another connection
+    /// or sent twice is found out.
+    fn stamp(&mut self, index: usize) {
+        let stamp = (index as u64) << 40 | self.peers[index].burst;
+        let room = self.payload.len().min(8);
+        self.payload[..room].copy_from_slice(&stamp.to_le_bytes()[..room]);
+    }
+
+    fn now(&self) -> u64 {
+        self.born.elapsed().as_nanos() as u64
+    }
+}

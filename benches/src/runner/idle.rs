@@ -1,0 +1,69 @@
+//! What connections cost that say nothing: memory, and system calls.
+
+use std::time::Duration;
+use std::{io, thread};
+
+use super::Options;
+use super::child::Server;
+use super::contestant::{Contestant, Role};
+use super::report::{Report, verdict};
+use super::summary::Summary;
+use crate::machine;
+
+/// How long an idle server is watched for signs of life.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// Most bytes for a connection (N8).
+const GOAL: f64 = 128.0;
+
+/// N8 and N15, which the same connections answer.
+pub(crate) fn memory(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
+    let title = format!("N8, N15: {} idle TCP connections, after one echo each", options.idle);
+    report.table(&title, "server | bytes/connection | goal | times woken in 2 s | CPU ns in 2 s | goal");
+    let once = [Role::FloorAgain, Role::ReusePort];
+    for contestant in all.iter().filter(|one| !once.contains(&one.role)) {
+        let idle = Idle::measure(contestant, options)?;
+        let (memory_goal, quiet_goal) = match contestant.role.is_ours() {
+            false => (String::new(), ""),
+            true if idle.woken == 0 => (verdict(idle.bytes, GOAL, 0.0), "0: met"),
+            true => (verdict(idle.bytes, GOAL, 0.0), "0: missed"),
+        };
+        report.line(&format!(
+            "{} | {:.1} | {memory_goal} | {} | {} | {quiet_goal}",
+            contestant.name, idle.bytes, idle.woken, idle.cpu_ns
+        ));
+        report.keep("N8", contestant.name, "bytes_per_connection", Summary::of([idle.bytes]));
+        report.keep("N15", contestant.name, "woken", Summary::of([idle.woken as f64]));
+    }
+    report.end();
+    Ok(())
+}
+
+struct Idle {
+    bytes: f64,
+    woken: u64,
+    cpu_ns: u128,
+}
+
+impl Idle {
+    fn measure(contestant: &Contestant, options: &Options) -> io::Result<Self> {
+        let server = Server::start(contestant, options)?;
+        // One connection first: code and buffers that serve all of them are no connection's cost.
+        server.load(&["echo".into(), "--bursts=1000".into()], options)?;
+        let before = machine::resident_bytes(server.pid())?;
+        let count = format!("--connections={}", options.idle);
+        let crowd = server.start_load(&["idle".into(), count], options)?;
+        crowd.saw()?;
+        let after = machine::resident_bytes(server.pid())?;
+        // What follows an answer (a last accept that finds nothing) is over by then.
+        thread::sleep(Duration::from_millis(200));
+        let (woken, cpu) = (machine::context_switches(server.pid())?, machine::cpu_time(server.pid())?);
+        thread::sleep(WATCH);
+        let woken = machine::context_switches(server.pid())? - woken;
+        let cpu_ns = (machine::cpu_time(server.pid())? - cpu).as_nanos();
+        drop(crowd);
+        server.stop()?;
+        let grown = after as f64 - before as f64;
+        Ok(Self { bytes: grown / options.idle as f64, woken, cpu_ns })
+    }
+}

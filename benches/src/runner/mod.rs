@@ -1,0 +1,113 @@
+//! The runner: starts servers and loads by turns, and puts their figures side by side.
+//!
+//! Machines drift, so nothing is compared across time: in every round each server has one short window, the
+//! floor's beside the others', and what is shown is the median of the rounds' ratios. The floor runs twice
+//! in each round: what separates it from itself is the least that a difference must exceed to be one.
+
+mod child;
+mod contestant;
+mod counted;
+mod idle;
+mod report;
+mod summary;
+mod traffic;
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fs, io};
+
+use clap::{Parser, ValueEnum};
+
+use self::contestant::Contestant;
+use self::report::Report;
+use crate::machine;
+
+/// Command line of the runner.
+#[derive(Parser, Debug)]
+#[command(about = "Runs the servers side by side and prints a table for each row of goals")]
+pub struct Options {
+    /// Rows to run; all of them if none is named.
+    rows: Vec<Row>,
+    /// Windows for each server in the rows of traffic.
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Milliseconds in a window.
+    #[arg(long, default_value_t = 300)]
+    millis: u64,
+    /// Servers to run besides the floor; may be given more than once. All if absent.
+    #[arg(long)]
+    only: Vec<String>,
+    /// Connections in the idle row. A process here may open 20,000 files.
+    #[arg(long, default_value_t = 15_000)]
+    idle: usize,
+    /// Core for the servers.
+    #[arg(long, default_value_t = 0)]
+    server_cpu: usize,
+    /// Core for the load.
+    #[arg(long, default_value_t = 1)]
+    load_cpu: usize,
+    /// Niceness of the servers and the load: -20 where others use the machine too, and the user may.
+    #[arg(long, allow_negative_numbers = true)]
+    nice: Option<i32>,
+    /// Also write the figures here, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// A row of the goals, or of several that one run answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Row {
+    /// Echo of 64 B, 1,000 connections; N20 (p99) comes with it.
+    N1,
+    /// Echo of 64 B, 100 connections, 16 in flight.
+    N2,
+    /// Echo of 16 KiB, 100 connections.
+    N3,
+    /// Connect, one echo, close.
+    N4,
+    /// Memory of idle connections; N15 (system calls of an idle engine) comes with it.
+    N8,
+    /// System calls per message, by strace.
+    N13,
+    /// Quiet connections while one floods.
+    N16,
+    /// Allocations per message.
+    N19,
+    /// User instructions per message, by callgrind.
+    Instructions,
+}
+
+/// Runs the rows asked for and prints their tables.
+///
+/// # Errors
+///
+/// A server that would not start, a load that failed, a file that could not be written.
+pub fn run(options: &Options) -> io::Result<()> {
+    let rows = if options.rows.is_empty() { Row::value_variants() } else { &options.rows };
+    println!("{}; {}", machine::describe(), machine::busyness());
+    println!();
+    let contestants = contestant::present(&options.only)?;
+    let mut report = Report::new();
+    for row in rows {
+        run_row(*row, options, &contestants, &mut report)?;
+    }
+    if let Some(path) = &options.json {
+        fs::write(path, format!("{:#}\n", report.into_json()))?;
+    }
+    Ok(())
+}
+
+fn run_row(row: Row, options: &Options, all: &[Contestant], report: &mut Report) -> io::Result<()> {
+    let window = Duration::from_millis(options.millis);
+    match row {
+        Row::N1 => traffic::echo(report, options, all, &traffic::Echo::n1(window)),
+        Row::N2 => traffic::echo(report, options, all, &traffic::Echo::n2(window)),
+        Row::N3 => traffic::echo(report, options, all, &traffic::Echo::n3(window)),
+        Row::N4 => traffic::churn(report, options, all),
+        Row::N8 => idle::memory(report, options, all),
+        Row::N13 => counted::system_calls(report, options, all),
+        Row::N16 => traffic::flood(report, options, all),
+        Row::N19 => counted::allocations(report, options, all),
+        Row::Instructions => counted::instructions(report, options, all),
+    }
+}

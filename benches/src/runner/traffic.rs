@@ -1,0 +1,263 @@
+//! Rows whose load runs against the clock: CPU per message, messages per second, latency.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Options;
+use super::child::Server;
+use super::contestant::{Contestant, Role};
+use super::report::{Report, verdict};
+use super::summary::Summary;
+
+/// A row of echo traffic.
+pub(crate) struct Echo {
+    row: &'static str,
+    title: &'static str,
+    connections: usize,
+    size: usize,
+    depth: usize,
+    window: Duration,
+    /// Most CPU per message, as a multiple of the floor's.
+    goal: f64,
+    /// The same for the 99th percentile of the latency, where one is set (N20).
+    p99_goal: Option<f64>,
+}
+
+impl Echo {
+    pub(crate) fn n1(window: Duration) -> Self {
+        Self {
+            row: "N1",
+            title: "N1, N20: TCP echo, 64 B, 1,000 connections",
+            connections: 1_000,
+            size: 64,
+            depth: 1,
+            window,
+            goal: 1.03,
+            p99_goal: Some(1.1),
+        }
+    }
+
+    pub(crate) fn n2(window: Duration) -> Self {
+        Self {
+            row: "N2",
+            title: "N2: TCP echo, 64 B, 100 connections, 16 in flight",
+            connections: 100,
+            size: 64,
+            depth: 16,
+            window,
+            goal: 1.05,
+            p99_goal: None,
+        }
+    }
+
+    pub(crate) fn n3(window: Duration) -> Self {
+        Self {
+            row: "N3",
+            title: "N3: TCP echo, 16 KiB, 100 connections",
+            connections: 100,
+            size: 16 * 1024,
+            depth: 1,
+            window,
+            goal: 1.03,
+            p99_goal: None,
+        }
+    }
+}
+
+/// Echo in a closed loop.
+pub(crate) fn echo(
+    report: &mut Report,
+    options: &Options,
+    all: &[Contestant],
+    plan: &Echo,
+) -> io::Result<()> {
+    let arguments = [
+        "echo".to_owned(),
+        format!("--connections={}", plan.connections),
+        format!("--size={}", plan.size),
+        format!("--depth={}", plan.depth),
+        format!("--warm-up={}", 20_000 / plan.connections),
+        format!("--millis={}", plan.window.as_millis()),
+    ];
+    // Handed over or not makes no difference once a connection is open: ReusePort has its row in N4.
+    let racers: Vec<_> = all.iter().filter(|one| one.role != Role::ReusePort).copied().collect();
+    let race = Race::run(options, &racers, &arguments)?;
+    race.print(report, plan.row, plan.title, "message", |_| plan.goal, plan.p99_goal);
+    Ok(())
+}
+
+/// Connect, one echo, close.
+pub(crate) fn churn(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
+    let count = options.millis * 20;
+    let arguments = ["churn".to_owned(), format!("--count={count}")];
+    let race = Race::run(options, all, &arguments)?;
+    let title = "N4: connect, one echo of 64 B, close";
+    let goal = |role| if role == Role::ReusePort { 1.03 } else { 1.25 };
+    race.print(report, "N4", title, "connection", goal, None);
+    Ok(())
+}
+
+/// Quiet connections, alone and beside one that floods. The 99th percentile is shown too: a virtual machine
+/// that stops for 2 ms in 2 s sets the 99.9th alone.
+pub(crate) fn flood(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
+    let title = "N16: 100 quiet connections while one floods";
+    let columns = "server | p99 us alone | flooded | ratio | middle half (all) | p99.9 us alone | flooded | \
+                   ratio | middle half (all) | flood MB/s | goal";
+    report.table(title, columns);
+    let half = options.millis * 4;
+    let arguments = ["flood".to_owned(), format!("--half={half}")];
+    for contestant in all.iter().filter(|one| !matches!(one.role, Role::FloorAgain | Role::ReusePort)) {
+        let windows = (0..options.rounds.div_ceil(2)).map(|_| window(contestant, options, &arguments));
+        let windows = windows.collect::<io::Result<Vec<_>>>()?;
+        let series = |name| windows.iter().map(|saw| number(saw, name)).collect::<io::Result<Vec<_>>>();
+        let (calm, flooded) = (series("calm_p99_ns")?, series("flooded_p99_ns")?);
+        let (calm_tail, flooded_tail) = (series("calm_p999_ns")?, series("flooded_p999_ns")?);
+        let ratio = Summary::of_ratios(&flooded, &calm);
+        let tail = Summary::of_ratios(&flooded_tail, &calm_tail);
+        let bytes = Summary::of(series("flood_bytes")?).median;
+        let micros = |series: Vec<f64>| format!("{:.0}", Summary::of(series).median / 1e3);
+        let ours = contestant.role.is_ours();
+        report.line(&format!(
+            "{} | {} | {} | {ratio} | {} | {} | {tail} | {:.0} | {}",
+            contestant.name,
+            micros(calm),
+            micros(flooded),
+            micros(calm_tail),
+            micros(flooded_tail),
+            bytes / (half as f64 * 1e3),
+            if ours { verdict(tail.median, 3.0, 0.0) } else { String::new() },
+        ));
+        report.keep("N16", contestant.name, "p99_ratio", ratio);
+        report.keep("N16", contestant.name, "p999_ratio", tail);
+    }
+    report.end();
+    Ok(())
+}
+
+/// All windows of all servers in one row.
+struct Race {
+    lanes: Vec<Lane>,
+    /// Windows in which others took part of a core, twice running.
+    disturbances: usize,
+}
+
+/// The windows of one server, in the order of the rounds.
+struct Lane {
+    contestant: Contestant,
+    cpu: Vec<f64>,
+    rate: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    busy: Vec<f64>,
+}
+
+impl Race {
+    /// Every server has one window in each round, in an order that shifts, so that none profits from
+    /// running first; a process each, since the layout of one differs from the next.
+    fn run(options: &Options, contestants: &[Contestant], load: &[String]) -> io::Result<Self> {
+        let mut lanes: Vec<Lane> = contestants.iter().map(|one| Lane::new(*one)).collect();
+        let mut disturbances = 0;
+        for round in 0..options.rounds.max(1) {
+            for place in 0..lanes.len() {
+                let lane = (place + round) % contestants.len();
+                let mut saw = window(&contestants[lane], options, load)?;
+                if disturbed(&saw)? {
+                    saw = window(&contestants[lane], options, load)?;
+                    disturbances += usize::from(disturbed(&saw)?);
+                }
+                lanes[lane].record(&saw)?;
+            }
+        }
+        Ok(Self { lanes, disturbances })
+    }
+
+    fn print(
+        &self,
+        report: &mut Report,
+        row: &str,
+        title: &str,
+        unit: &str,
+        goal: impl Fn(Role) -> f64,
+        p99_goal: Option<f64>,
+    ) {
+        let columns = format!(
+            "server | CPU ns/{unit} | x floor | middle half (all) | {unit}s/s | busy | p50 us | p99 us | \
+             p99 x floor | middle half (all) | goal"
+        );
+        report.table(title, &columns);
+        let Some(floor) = self.lane(Role::Floor) else { return };
+        let noise = self.lane(Role::FloorAgain).unwrap_or(floor);
+        let spread = Summary::of_ratios(&noise.cpu, &floor.cpu).spread();
+        let p99_spread = Summary::of_ratios(&noise.p99, &floor.p99).spread();
+        for lane in &self.lanes {
+            let name = lane.contestant.name;
+            let cpu = Summary::of_ratios(&lane.cpu, &floor.cpu);
+            let p99 = Summary::of_ratios(&lane.p99, &floor.p99);
+            let mut verdicts = Vec::new();
+            if lane.contestant.role.is_ours() {
+                verdicts.push(verdict(cpu.median, goal(lane.contestant.role), spread));
+                verdicts
+                    .extend(p99_goal.map(|most| format!("p99 {}", verdict(p99.median, most, p99_spread))));
+            }
+            report.line(&format!(
+                "{name} | {:.0} | {cpu} | {:.0} | {:.0} % | {:.0} | {:.0} | {p99} | {}",
+                Summary::of(lane.cpu.iter().copied()).median,
+                Summary::of(lane.rate.iter().copied()).median,
+                Summary::of(lane.busy.iter().copied()).median * 100.0,
+                Summary::of(lane.p50.iter().copied()).median / 1e3,
+                Summary::of(lane.p99.iter().copied()).median / 1e3,
+                verdicts.join("; "),
+            ));
+            report.keep(row, name, "cpu_ns", Summary::of(lane.cpu.iter().copied()));
+            report.keep(row, name, "cpu_ratio", cpu);
+            report.keep(row, name, "rate", Summary::of(lane.rate.iter().copied()));
+            report.keep(row, name, "p99_ratio", p99);
+        }
+        report.end();
+        if self.disturbances > 0 {
+            let all: usize = self.lanes.iter().map(|lane| lane.cpu.len()).sum();
+            println!("Others were busy in {} of {all} windows: latencies tell little.\n", self.disturbances);
+        }
+    }
+
+    fn lane(&self, role: Role) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| lane.contestant.role == role)
+    }
+}
+
+fn window(contestant: &Contestant, options: &Options, load: &[String]) -> io::Result<Value> {
+    let server = Server::start(contestant, options)?;
+    let saw = server.load(load, options)?;
+    server.stop()?;
+    Ok(saw)
+}
+
+/// In a closed loop one of the two ends is always busy; where neither was, others had its core.
+fn disturbed(saw: &Value) -> io::Result<bool> {
+    let cpu = number(saw, "server_cpu_ns")?.max(number(saw, "load_cpu_ns")?);
+    Ok(cpu / 1e9 < 0.9 * number(saw, "seconds")?)
+}
+
+impl Lane {
+    fn new(contestant: Contestant) -> Self {
+        let [cpu, rate, p50, p99, busy] = [const { Vec::new() }; 5];
+        Self { contestant, cpu, rate, p50, p99, busy }
+    }
+
+    fn record(&mut self, saw: &Value) -> io::Result<()> {
+        let (messages, seconds) = (number(saw, "messages")?, number(saw, "seconds")?);
+        let cpu = number(saw, "server_cpu_ns")?;
+        self.cpu.push(cpu / messages);
+        self.rate.push(messages / seconds);
+        self.p50.push(number(saw, "p50_ns")?);
+        self.p99.push(number(saw, "p99_ns")?);
+        self.busy.push(cpu / 1e9 / seconds);
+        Ok(())
+    }
+}
+
+fn number(saw: &Value, name: &str) -> io::Result<f64> {
+    saw[name].as_f64().ok_or_else(|| io::Error::other(format!("the load gave no {name}: {saw}")))
+}

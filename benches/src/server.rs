@@ -1,0 +1,95 @@
+//! What every echo server here does before it serves, so that they differ in the serving alone.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::{process, thread};
+
+use clap::Parser;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::machine;
+
+/// Enough for the 15,000 connections of the idle row, as far as the kernel allows: a SYN dropped for want
+/// of room comes back a second later.
+const BACKLOG: i32 = 4096;
+
+/// Options that every server takes.
+#[derive(Parser, Debug, Clone)]
+pub struct Options {
+    /// Address to listen on; port 0 lets the kernel choose.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Core to run on; anywhere if absent.
+    #[arg(long)]
+    pub cpu: Option<usize>,
+}
+
+impl Options {
+    /// Parses the command line and gets the process ready: see [`Options::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// What the system refused.
+    pub fn from_command_line() -> io::Result<Self> {
+        let options = Self::parse();
+        options.prepare()?;
+        Ok(options)
+    }
+
+    /// Pins the process and lifts its limit of open files.
+    ///
+    /// # Errors
+    ///
+    /// What the system refused.
+    pub fn prepare(&self) -> io::Result<()> {
+        machine::raise_file_limit()?;
+        self.cpu.map_or(Ok(()), machine::pin)
+    }
+
+    /// A non-blocking listener, announced on standard output. `TCP_NODELAY` is set on it, once:
+    /// the sockets it accepts inherit it.
+    ///
+    /// # Errors
+    ///
+    /// What the system refused.
+    pub fn bind(&self) -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(self.listen), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&self.listen.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        announce(listener.local_addr()?)?;
+        Ok(listener)
+    }
+}
+
+/// Tells the runner where to connect.
+///
+/// # Errors
+///
+/// What writing to standard output came to.
+pub fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on {address}")?;
+    out.flush()
+}
+
+/// Ends the process when standard input closes: a server never outlives its runner, however that one died.
+pub fn stop_when_input_closes() {
+    attend_input(|| {}, || process::exit(0));
+}
+
+/// Calls `asked` for each line that comes in and `closed` when standard input closes, on a thread that
+/// sleeps in `read` all the while and costs the measurement nothing.
+pub fn attend_input(mut asked: impl FnMut() + Send + 'static, closed: impl FnOnce() + Send + 'static) {
+    thread::spawn(move || {
+        let mut line = [0; 64];
+        let mut input = io::stdin().lock();
+        while matches!(input.read(&mut line), Ok(read) if read > 0) {
+            asked();
+        }
+        closed();
+    });
+}

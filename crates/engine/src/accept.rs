@@ -1,0 +1,201 @@
+//! Accepting: in batches, within a budget, and on when descriptors run out.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
+
+use mio::{Interest, Registry, Token, unix::SourceFd};
+use nix::libc;
+use socket2::SockAddr;
+
+use crate::{ListenerId, connection::Peer, listener::Bound, stats::Counters};
+
+/// A connection as it comes from the kernel.
+pub(crate) struct Accepted {
+    pub(crate) fd: OwnedFd,
+    pub(crate) peer: Peer,
+    pub(crate) address: Option<std::net::IpAddr>,
+    pub(crate) listener: ListenerId,
+    pub(crate) is_unix: bool,
+}
+
+/// The listeners of one reactor, and a descriptor in reserve for when there are no more.
+pub(crate) struct Acceptor {
+    listeners: Vec<Listening>,
+    reserve: Option<File>,
+    budget: usize,
+    /// What went wrong since somebody last asked.
+    pub(crate) trouble: Trouble,
+}
+
+/// Counts of what was not simply accepted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Trouble {
+    shed: u64,
+    errors: u64,
+}
+
+impl Trouble {
+    /// Adds them to a reactor's counters, and begins anew.
+    pub(crate) fn move_to(&mut self, stats: &mut Counters) {
+        stats.shed += self.shed;
+        stats.accept_errors += self.errors;
+        *self = Trouble::default();
+    }
+}
+
+struct Listening {
+    bound: Bound,
+    /// The kernel may have more connections; no new edge will come for them.
+    is_ready: bool,
+}
+
+/// How a round of accepting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// The kernel has no more.
+    Done,
+    /// The budget is spent.
+    More,
+    /// The system cannot now: try again after [`RETRY`].
+    Failed,
+}
+
+/// When to try again after an error that no event will tell the end of.
+pub(crate) const RETRY: Duration = Duration::from_millis(100);
+
+impl Acceptor {
+    pub(crate) fn new(bound: Vec<Bound>, budget: usize) -> Acceptor {
+        let listeners = bound.into_iter().map(|bound| Listening { bound, is_ready: false });
+        Acceptor { listeners: listeners.collect(), reserve: reserve(), budget, trouble: Trouble::default() }
+    }
+
+    /// Registers every listener, `token` naming the one of an index.
+    pub(crate) fn register(&self, registry: &Registry, token: impl Fn(usize) -> Token) -> io::Result<()> {
+        for (index, listening) in self.listeners.iter().enumerate() {
+            let fd = listening.bound.socket.as_raw_fd();
+            registry.register(&mut SourceFd(&fd), token(index), Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// An event came for a listener.
+    pub(crate) fn set_ready(&mut self, index: usize) {
+        if let Some(listening) = self.listeners.get_mut(index) {
+            listening.is_ready = true;
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.listeners.iter().any(|listening| listening.is_ready)
+    }
+
+    /// Accepts what waits, up to the budget; `is_full` says that a limit is met, and then connections are shed.
+    pub(crate) fn accept(&mut self, is_full: impl Fn() -> bool, mut admit: impl FnMut(Accepted)) -> Round {
+        let mut left = self.budget;
+        for index in 0..self.listeners.len() {
+            while self.listeners[index].is_ready {
+                if left == 0 {
+                    return Round::More;
+                }
+                left -= 1;
+                match self.listeners[index].accept(index) {
+                    Ok(_) if is_full() => self.trouble.shed += 1,
+                    Ok(accepted) => admit(accepted),
+                    Err(error) => match self.recover(index, &error) {
+                        Some(round) => return round,
+                        None => continue,
+                    },
+                }
+            }
+        }
+        Round::Done
+    }
+
+    /// What an error means for this round; none when the next connection can be tried at once.
+    fn recover(&mut self, index: usize, error: &io::Error) -> Option<Round> {
+        match (error.kind(), error.raw_os_error()) {
+            (ErrorKind::WouldBlock, _) => self.listeners[index].is_ready = false,
+            (ErrorKind::Interrupted | ErrorKind::ConnectionAborted, _) => {}
+            (_, Some(libc::EMFILE | libc::ENFILE)) => {
+                self.trouble.errors += 1;
+                return self.shed_one(index);
+            }
+            // What happened to the connection before it was accepted is told by accept(2).
+            (
+                _,
+                Some(
+                    libc::ENETDOWN
+                    | libc::EPROTO
+                    | libc::ENOPROTOOPT
+                    | libc::EHOSTDOWN
+                    | libc::ENONET
+                    | libc::EHOSTUNREACH
+                    | libc::EOPNOTSUPP
+                    | libc::ENETUNREACH
+                    | libc::ETIMEDOUT
+                    | libc::EPERM,
+                ),
+            ) => self.trouble.errors += 1,
+            _ => {
+                self.trouble.errors += 1;
+                tracing::warn!(%error, "cannot accept; trying again in {RETRY:?}");
+                return Some(Round::Failed);
+            }
+        }
+        None
+    }
+
+    /// Descriptors have run out: the reserve makes room to accept one connection and drop it, so that its client is told
+    /// and does not wait in the queue.
+    fn shed_one(&mut self, index: usize) -> Option<Round> {
+        if self.reserve.take().is_none() {
+            self.reserve = reserve();
+            return self.reserve.is_none().then_some(Round::Failed);
+        }
+        let accepted = self.listeners[index].accept(index);
+        let outcome = match accepted {
+            Ok(shed) => {
+                tracing::warn!(listener = index, "out of file descriptors: a connection is shed");
+                drop(shed);
+                self.trouble.shed += 1;
+                None
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.listeners[index].is_ready = false;
+                None
+            }
+            Err(_) => Some(Round::Failed),
+        };
+        self.reserve = reserve();
+        outcome
+    }
+}
+
+impl Listening {
+    fn accept(&self, index: usize) -> io::Result<Accepted> {
+        let (socket, address) = self.bound.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+        Ok(Accepted {
+            fd: socket.into(),
+            peer: peer(&address),
+            address: address.as_socket().map(|address| address.ip()),
+            listener: ListenerId(index as u16),
+            is_unix: self.bound.is_unix(),
+        })
+    }
+}
+
+/// An IPv4 address fits the connection, mapped into IPv6 or not; another is looked up again and kept apart.
+fn peer(address: &SockAddr) -> Peer {
+    match address.as_socket() {
+        Some(std::net::SocketAddr::V4(v4)) => Peer::V4(*v4.ip(), v4.port()),
+        _ => Peer::Other,
+    }
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}

@@ -1,0 +1,262 @@
+use std::{sync::Arc, time::Duration};
+
+use listenfd::ListenFd;
+
+use crate::{
+    Address, Balance, Engine, Error, Handler, Listener, ReactorId, Result,
+    engine::{Parts, Spot},
+    listener::{self, Bound},
+    options::{KeepAlive, Options},
+};
+
+/// Describes an engine; nothing is opened before [`Builder::build`].
+///
+/// Every number has a unit, a default and bounds: see [`OPTIONS`](crate::OPTIONS).
+///
+/// ```
+/// use std::time::Duration;
+/// use wheelhouse::{Action, Conn, Engine, Framing, Handler, Listener, Message};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     type Session = ();
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+///         conn.send(message);
+///         Action::Continue
+///     }
+/// }
+///
+/// let engine = Engine::builder()
+///     .listen("tcp://127.0.0.1:0")
+///     .listen(Listener::new("tcp://[::1]:0").framing(Framing::lines(4096)))
+///     .reactors(2)
+///     .idle_timeout(Duration::from_secs(300))
+///     .build(|_| Echo)?;
+/// assert_eq!(engine.addresses().len(), 2);
+/// # Ok::<(), wheelhouse::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder {
+    listeners: Vec<Listener>,
+    options: Options,
+}
+
+/// # Where
+impl Builder {
+    /// Adds a listener: an [`Address`], or a [`Listener`] that says more. The calls' order numbers them
+    /// ([`ListenerId`](crate::ListenerId)). An engine without one only dials.
+    pub fn listen(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// Connections that wait to be accepted, per listener; the kernel caps it at `net.core.somaxconn`. 4,096 by default,
+    /// 1 to 65,535.
+    pub fn backlog(mut self, connections: usize) -> Self {
+        self.options.backlog = connections;
+        self
+    }
+
+    /// Connections accepted in one turn before something else is served. 256 by default, 1 to 65,536.
+    pub fn accept_budget(mut self, connections: usize) -> Self {
+        self.options.accept_budget = connections;
+        self
+    }
+
+    /// Connections in total; beyond them accepted ones are closed at once. Unbounded by default.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.options.max_connections = Some(connections);
+        self
+    }
+}
+
+/// # Threads
+impl Builder {
+    /// Sub-reactors, each a thread with its own connections. By default as many as there are cores; 1 to 256.
+    pub fn reactors(mut self, threads: usize) -> Self {
+        self.options.reactors = threads;
+        self
+    }
+
+    /// Whether each sub-reactor stays on one of the cores that the process may use; off by default.
+    pub fn pin(mut self, pin: bool) -> Self {
+        self.options.pin = pin;
+        self
+    }
+
+    /// How accepted connections are spread: round robin by default.
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.options.balance = Some(balance);
+        self
+    }
+
+    /// Whether each sub-reactor listens for itself (`SO_REUSEPORT`), without a main reactor to hand over: the kernel
+    /// spreads connections. TCP only, and not together with [`balance`](Builder::balance). Off by default.
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.options.reuse_port = reuse;
+        self
+    }
+
+    /// Commands that may wait for one reactor, from all threads. 16,384 by default, 16 to 1,048,576.
+    pub fn mailbox(mut self, commands: usize) -> Self {
+        self.options.mailbox = commands;
+        self
+    }
+
+    /// Events taken from the kernel at once; doubled, up to 65,536, whenever they come back full. 1,024 by default.
+    pub fn event_batch(mut self, events: usize) -> Self {
+        self.options.event_batch = events;
+        self
+    }
+}
+
+/// # Sockets
+impl Builder {
+    /// Whether small segments leave at once (`TCP_NODELAY`); on by default.
+    pub fn nodelay(mut self, on: bool) -> Self {
+        self.options.nodelay = on;
+        self
+    }
+
+    /// TCP keep-alive: the first probe after `idle`, the next ones `interval` apart, `count` unanswered ones break the
+    /// connection. Whole seconds, up to 32,767; 1 to 127 probes. Off by default.
+    pub fn keep_alive(mut self, idle: Duration, interval: Duration, count: u32) -> Self {
+        self.options.keep_alive = Some(KeepAlive { idle, interval, count });
+        self
+    }
+
+    /// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`); off by default. 1 ms to 24 days.
+    pub fn tcp_user_timeout(mut self, timeout: Duration) -> Self {
+        self.options.tcp_user_timeout = Some(timeout);
+        self
+    }
+
+    /// The kernel's receive buffer (`SO_RCVBUF`), in bytes; the kernel doubles it, and no longer tunes it by itself. By
+    /// default the kernel's own choice.
+    pub fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.options.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// The kernel's send buffer (`SO_SNDBUF`), in bytes; as [`receive_buffer`](Builder::receive_buffer).
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.options.send_buffer = Some(bytes);
+        self
+    }
+}
+
+/// # Memory and fairness
+impl Builder {
+    /// The buffer that all connections of a reactor read into, in bytes. 64 KiB by default, 1 KiB to 16 MiB.
+    pub fn read_buffer(mut self, bytes: usize) -> Self {
+        self.options.read_buffer = bytes;
+        self
+    }
+
+    /// Bytes read from one connection before the others have their turn. 256 KiB by default, 1 KiB to 1 GiB.
+    pub fn read_budget(mut self, bytes: usize) -> Self {
+        self.options.read_budget = bytes;
+        self
+    }
+
+    /// Bytes of input that may wait for the rest of their message, per connection: beyond them
+    /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow). 1 MiB by default, 64 B to 64 MiB.
+    pub fn inbound_limit(mut self, bytes: usize) -> Self {
+        self.options.inbound_limit = bytes;
+        self
+    }
+
+    /// Bytes of buffers in the whole engine, shared out evenly among the reactors; when a reactor's are used up the
+    /// connection that holds most closes ([`CloseReason::MemoryPressure`](crate::CloseReason::MemoryPressure)). 256 MiB by
+    /// default, 64 KiB to 1 TiB.
+    pub fn buffer_memory(mut self, bytes: usize) -> Self {
+        self.options.buffer_memory = bytes;
+        self
+    }
+}
+
+/// # Deadlines
+impl Builder {
+    /// Closes a connection when nothing came or went for so long; off by default. 1 ms to 24 days.
+    pub fn idle_timeout(mut self, after: Duration) -> Self {
+        self.options.idle_timeout = Some(after);
+        self
+    }
+
+    /// Closes a connection at this age; off by default. 1 ms to 24 days.
+    pub fn lifetime(mut self, after: Duration) -> Self {
+        self.options.lifetime = Some(after);
+        self
+    }
+
+    /// Resets a connection whose peer took nothing of what is queued for so long; 60 s by default, `None` never does.
+    /// 1 ms to 24 days.
+    pub fn write_stall_timeout(mut self, after: Option<Duration>) -> Self {
+        self.options.write_stall_timeout = after;
+        self
+    }
+
+    /// How long a peer has to answer our FIN with its own; 5 s by default. 1 ms to 24 days.
+    pub fn close_timeout(mut self, after: Duration) -> Self {
+        self.options.close_timeout = after;
+        self
+    }
+}
+
+/// # Building
+impl Builder {
+    /// Looks at every option, then binds every listener; connections wait in their queues until the engine runs. `make` is
+    /// called once on each sub-reactor's thread, and makes its handler.
+    ///
+    /// # Errors
+    /// The first option or address that is wrong, or that the system refuses; nothing stays open then.
+    pub fn build<H, F>(self, make: F) -> Result<Engine<H>>
+    where
+        H: Handler,
+        F: Fn(&Spot<H>) -> H + Send + Sync + 'static,
+    {
+        let Builder { listeners, options } = self;
+        options.validate()?;
+        let least = options.reactors * MEMORY_PER_REACTOR;
+        if options.buffer_memory < least {
+            return Err(Error::BadOption {
+                option: "buffer_memory",
+                value: format!("{} with {} reactors", options.buffer_memory, options.reactors),
+                allowed: format!("at least {least}: {MEMORY_PER_REACTOR} bytes per reactor"),
+            });
+        }
+        if listeners.len() > usize::from(u16::MAX) {
+            return Err(Error::BadOption {
+                option: "listen",
+                value: format!("{} listeners", listeners.len()),
+                allowed: "at most 65535".into(),
+            });
+        }
+        let addresses: Vec<Address> =
+            listeners.iter().map(|listener| listener.validate(&options)).collect::<Result<_>>()?;
+        let mut inherited = match addresses.iter().any(|a| matches!(a, Address::Inherited(_))) {
+            true => ListenFd::from_env(),
+            false => ListenFd::empty(),
+        };
+        let copies = if options.reuse_port { options.reactors } else { 1 };
+        let mut bound: Vec<Vec<Bound>> = Vec::new();
+        for (listener, address) in listeners.iter().zip(&addresses) {
+            bound.push(listener::bind(listener, address, &options, copies, &mut inherited)?);
+        }
+        let parts = Parts::new(listeners, options, bound)?;
+        Ok(Engine::new(parts, Arc::new(make)))
+    }
+}
+
+/// The least buffer memory a reactor can do with.
+const MEMORY_PER_REACTOR: usize = 64 << 10;
+
+impl<H: Handler> Spot<H> {
+    /// The reactor whose handler is being made.
+    pub fn reactor(&self) -> ReactorId {
+        self.reactor
+    }
+}

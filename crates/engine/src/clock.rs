@@ -1,0 +1,96 @@
+use std::time::{Duration, Instant};
+
+use wheelhouse_wheel::Tick;
+
+/// A reactor's clock: read once a turn, and the same for the whole turn. One tick is one millisecond, counted from the
+/// engine's start on every reactor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+    now: Instant,
+    tick: Tick,
+}
+
+/// The low 32 bits of a tick in milliseconds, as a connection keeps it: 4 bytes, comparable over 49 days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u32);
+
+impl Clock {
+    pub(crate) fn new(origin: Instant) -> Self {
+        Clock { origin, now: origin, tick: Tick::new(0) }
+    }
+
+    /// Turns the clock; it never goes back.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        if now > self.now {
+            self.now = now;
+            self.tick = Tick::new(u64::try_from((now - self.origin).as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub(crate) fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp(self.tick.as_u64() as u32)
+    }
+
+    /// The tick at which `after` has passed since `since`: never early, so a started millisecond counts as a whole one.
+    pub(crate) fn tick_after(&self, since: Stamp, after: Duration) -> Tick {
+        let passed = self.stamp().0.wrapping_sub(since.0);
+        Tick::new((self.tick.as_u64() - u64::from(passed)).saturating_add(ticks(after)))
+    }
+
+    /// How long to sleep until `tick`, counted from the turn's beginning.
+    pub(crate) fn until(&self, tick: Tick) -> Duration {
+        let at = self.origin + Duration::from_millis(tick.as_u64());
+        at.saturating_duration_since(self.now)
+    }
+}
+
+/// A duration in ticks; one more than the whole ones, for the tick we are in has partly passed.
+fn ticks(after: Duration) -> u64 {
+    let whole = u64::try_from(after.as_millis()).unwrap_or(u64::MAX / 2);
+    whole + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_early_and_at_most_two_ticks_late() {
+        let origin = Instant::now();
+        let mut clock = Clock::new(origin);
+        clock.advance(origin + Duration::from_micros(10_900));
+        let due = clock.tick_after(clock.stamp(), Duration::from_millis(5));
+        assert_eq!(due, Tick::new(16));
+        assert!(clock.until(due) >= Duration::from_millis(5));
+        assert!(clock.until(due) <= Duration::from_millis(7));
+    }
+
+    #[test]
+    fn stamps_stay_right_over_the_wrap_of_their_32_bits() {
+        let origin = Instant::now();
+        let mut clock = Clock::new(origin);
+        clock.advance(origin + Duration::from_millis(u64::from(u32::MAX) - 5));
+        let before = clock.stamp();
+        clock.advance(origin + Duration::from_millis(u64::from(u32::MAX) + 10));
+        let due = clock.tick_after(before, Duration::from_millis(100));
+        assert_eq!(due, Tick::new(u64::from(u32::MAX) - 5 + 101));
+    }
+
+    #[test]
+    fn the_clock_never_goes_back() {
+        let origin = Instant::now();
+        let mut clock = Clock::new(origin);
+        clock.advance(origin + Duration::from_millis(10));
+        clock.advance(origin + Duration::from_millis(5));
+        assert_eq!(clock.tick(), Tick::new(10));
+    }
+}

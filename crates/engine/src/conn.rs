@@ -1,0 +1,366 @@
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::{
+    CloseReason, ConnId, Kind, ListenerId, Payload, Reactor, Refusal, Sent, Tag, TimerKind,
+    connection::{Connection, Flags},
+    id::Key,
+    sub_reactor::Core,
+};
+
+/// One connection, for the time of one callback: what a handler may do to it.
+///
+/// It cannot leave its reactor's thread; what should reach the connection later takes its [`id`](Conn::id) and a
+/// [`Handle`](crate::Handle). What is asked of a connection that is closing does nothing, and where there is an answer,
+/// the answer says so.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Handler, Message};
+///
+/// struct Greeter;
+///
+/// impl Handler for Greeter {
+///     type Session = String;
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_>, name: &mut String, message: Message<'_>) -> Action {
+///         if name.is_empty() {
+///             *name = String::from_utf8_lossy(message.bytes()).into_owned();
+///         }
+///         conn.send(&*name); // no copy of the name, and none of the message
+///         conn.send(message);
+///         Action::Continue
+///     }
+/// }
+/// ```
+pub struct Conn<'a> {
+    reactor: Reactor<'a>,
+    key: Key,
+    id: ConnId,
+}
+
+impl<'a> Conn<'a> {
+    pub(crate) fn new(core: &'a mut Core, key: Key, id: ConnId) -> Conn<'a> {
+        Conn { reactor: Reactor::new(core), key, id }
+    }
+}
+
+/// # Who it is
+impl Conn<'_> {
+    /// Its name.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The number it was dialled with; 0 for accepted ones.
+    pub fn tag(&self) -> Tag {
+        self.connection().and_then(|c| c.extras.as_ref()).map_or(Tag::default(), |extras| extras.tag)
+    }
+
+    /// The listener it came through; none when it was dialled.
+    pub fn listener(&self) -> Option<ListenerId> {
+        self.core().profiles.get(self.connection()?.profile)?.listener
+    }
+
+    /// The peer's address; none for Unix sockets. Kept from the accept: it is known even after a reset.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.connection()?.peer_addr()
+    }
+
+    /// The address it was accepted on or dialled from; none for Unix sockets. Asks the kernel.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket()?.local_addr().ok()?.as_socket()
+    }
+
+    /// Who is at the other end of a Unix socket; none for TCP. Asks the kernel.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        if !self.connection()?.flags.contains(Flags::UNIX) {
+            return None;
+        }
+        let found = nix::sys::socket::getsockopt(&self.fd()?, nix::sys::socket::sockopt::PeerCredentials);
+        found.ok().map(|c| PeerCredentials { pid: c.pid(), uid: c.uid(), gid: c.gid() })
+    }
+
+    /// Its file descriptor; none while a dialled name is being resolved. Not for reading, writing or closing.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.connection()?.borrow_fd()
+    }
+
+    /// A second descriptor of the same socket, as `dup(2)` makes it; the engine goes on with its own.
+    ///
+    /// # Errors
+    /// What the system says, `EMFILE` among it, or `ENOTCONN` when there is no socket.
+    pub fn duplicate_fd(&mut self) -> io::Result<OwnedFd> {
+        let Some(connection) = self.reactor.core.connections.get_mut(self.key) else {
+            return Err(not_connected());
+        };
+        let duplicate = connection.borrow_fd().ok_or_else(not_connected)?.try_clone_to_owned()?;
+        connection.flags |= Flags::DUPLICATED;
+        Ok(duplicate)
+    }
+
+    /// The reactor's clock: read once a turn. See [`Reactor::now`].
+    pub fn now(&self) -> Instant {
+        self.reactor.now()
+    }
+
+    /// Bytes that wait here: read and not used yet, and accepted by `send` and not taken by the kernel yet.
+    pub fn buffered(&self) -> (usize, usize) {
+        let Some(connection) = self.connection() else { return (0, 0) };
+        let corked = self.core().corked(self.key);
+        (connection.inbound.len(), connection.queued() + corked)
+    }
+
+    /// Whether it is open: not closing, not closed.
+    pub fn is_open(&self) -> bool {
+        self.connection().is_some_and(|connection| connection.takes_output())
+    }
+}
+
+/// # Sending
+impl Conn<'_> {
+    /// Sends one message, framed by the connection's protocol.
+    ///
+    /// Small payloads are gathered and leave with one system call when the callback's batch of input ends; large ones
+    /// (4 KiB and more) are written at once, behind what was gathered. What the kernel does not take is queued: borrowed
+    /// bytes are copied then, [`Bytes`](bytes::Bytes) are not.
+    pub fn send<'p>(&mut self, payload: impl Into<Payload<'p>>) -> Sent {
+        self.reactor.core.settle();
+        self.reactor.core.send(self.key, payload.into())
+    }
+
+    /// Sends one message made of several slices.
+    pub fn send_vectored(&mut self, kind: Kind, parts: &[&[u8]]) -> Sent {
+        self.reactor.core.settle();
+        self.reactor.core.send_vectored(self.key, kind, parts)
+    }
+
+    /// Closes gracefully: what is queued goes out, then FIN; what still comes is read and discarded until the peer's FIN
+    /// (so that no reset destroys the last bytes), within [`Builder::close_timeout`](crate::Builder::close_timeout).
+    pub fn finish(&mut self) {
+        self.reactor.core.settle();
+        self.reactor.core.finish(self.key);
+    }
+
+    /// Closes at once: what the kernel takes now goes out, the rest counts as [`Closed::unsent`]. When input was left
+    /// unread the kernel resets the connection.
+    pub fn close(&mut self) {
+        self.reactor.core.settle();
+        self.reactor.core.close(self.key, CloseReason::Local);
+    }
+
+    /// Closes with a reset: nothing more goes out.
+    pub fn reset(&mut self) {
+        self.reactor.core.settle();
+        self.reactor.core.reset(self.key, CloseReason::Local);
+    }
+
+    /// Sends FIN behind what is queued, and goes on reading. No send is accepted from now on. Once the peer's FIN has come
+    /// too, the connection closes.
+    pub fn shutdown_write(&mut self) {
+        self.reactor.core.settle();
+        self.reactor.core.shutdown_write(self.key);
+    }
+}
+
+/// # Reading and time
+impl Conn<'_> {
+    /// Reads no further. What was read already and not offered yet (at most one read buffer) waits with it.
+    ///
+    /// This is the handler's pause; the engine's own, at the water marks, is a second and independent one.
+    pub fn pause(&mut self) {
+        self.reactor.core.pause(self.key);
+    }
+
+    /// Ends the handler's pause, or an [`Action::Hold`](crate::Action::Hold).
+    pub fn resume(&mut self) {
+        self.reactor.core.settle();
+        self.reactor.core.resume(self.key);
+    }
+
+    /// Whether the engine pauses reading while the outbound queue is above the high mark; it does by default. One who
+    /// forwards to another connection paces himself by that one's queue, and turns it off.
+    pub fn set_auto_pause(&mut self, on: bool) {
+        self.reactor.core.set_auto_pause(self.key, on);
+    }
+
+    /// Calls [`Handler::on_timer`](crate::Handler::on_timer) once, after so long; a timer of the same kind is moved.
+    /// Never early; late by up to 2 ms and the turn's length. More than 24 days count as 24 days.
+    pub fn set_timer(&mut self, kind: TimerKind, after: Duration) {
+        self.reactor.core.set_timer(self.key, kind, after);
+    }
+
+    /// Takes a timer back. False when none of that kind was set.
+    pub fn cancel_timer(&mut self, kind: TimerKind) -> bool {
+        self.reactor.core.cancel_timer(self.key, kind)
+    }
+
+    /// Meets the listener's [`authentication`](crate::Listener::authentication) deadline.
+    pub fn authenticated(&mut self) {
+        self.reactor.core.authenticated(self.key);
+    }
+
+    /// Closes the connection when nothing came or went for so long, instead of
+    /// [`Builder::idle_timeout`](crate::Builder::idle_timeout); `None` never does. More than 24 days count as 24 days.
+    pub fn set_idle_timeout(&mut self, after: Option<Duration>) {
+        self.reactor.core.set_idle_timeout(self.key, after);
+    }
+}
+
+/// # The socket
+impl Conn<'_> {
+    /// Whether small segments leave at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// What the system says; `ENOTCONN` when there is no socket.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.socket().ok_or_else(not_connected)?.set_tcp_nodelay(on)
+    }
+
+    /// TCP keep-alive: the first probe after `idle`, the next ones `interval` apart, so many before the peer counts as
+    /// gone. Whole seconds.
+    ///
+    /// # Errors
+    /// What the system says; `ENOTCONN` when there is no socket.
+    pub fn set_keep_alive(&self, idle: Duration, interval: Duration, count: u32) -> io::Result<()> {
+        let keep = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
+        self.socket().ok_or_else(not_connected)?.set_tcp_keepalive(&keep)
+    }
+
+    /// The kernel's buffers for this socket, in bytes; the kernel doubles what it is told.
+    ///
+    /// # Errors
+    /// What the system says; `ENOTCONN` when there is no socket.
+    pub fn set_kernel_buffers(&self, receive: usize, send: usize) -> io::Result<()> {
+        let socket = self.socket().ok_or_else(not_connected)?;
+        socket.set_recv_buffer_size(receive)?;
+        socket.set_send_buffer_size(send)
+    }
+}
+
+/// # Others
+impl<'a> Conn<'a> {
+    /// The reactor: its timers, its other connections, dialling.
+    pub fn reactor(&mut self) -> &mut Reactor<'a> {
+        &mut self.reactor
+    }
+
+    /// Another connection of the same reactor; none when it is gone, or on another reactor.
+    pub fn other(&mut self, id: ConnId) -> Option<Conn<'_>> {
+        self.reactor.conn(id)
+    }
+
+    fn core(&self) -> &Core {
+        self.reactor.core
+    }
+
+    fn connection(&self) -> Option<&Connection> {
+        self.core().connections.get(self.key)
+    }
+
+    fn socket(&self) -> Option<SockRef<'_>> {
+        self.connection()?.fd.as_ref().map(|fd| SockRef::from(fd))
+    }
+}
+
+fn not_connected() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+/// The process at the other end of a Unix socket, as it was when it connected (`SO_PEERCRED`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCredentials {
+    /// Process id.
+    pub pid: i32,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// A connection that is gone: what is left to know of it. It has no `send`.
+///
+/// ```
+/// use wheelhouse::{Action, Closed, Conn, Handler, Message};
+///
+/// struct Log;
+///
+/// impl Handler for Log {
+///     type Session = ();
+///
+///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
+///         Action::Continue
+///     }
+///
+///     fn on_close(&mut self, closed: &mut Closed<'_>, (): ()) {
+///         println!("{}: {} ({} B unsent)", closed.id(), closed.reason(), closed.unsent());
+///     }
+/// }
+/// ```
+pub struct Closed<'a> {
+    pub(crate) reactor: Reactor<'a>,
+    pub(crate) id: ConnId,
+    pub(crate) tag: Tag,
+    pub(crate) listener: Option<ListenerId>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) opened: bool,
+    pub(crate) reason: CloseReason,
+    pub(crate) error: Option<io::Error>,
+    pub(crate) unsent: u64,
+}
+
+impl<'a> Closed<'a> {
+    /// Its name, never used again.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The number it was dialled with; 0 for accepted ones.
+    pub fn tag(&self) -> Tag {
+        self.tag
+    }
+
+    /// The listener it came through; none when it was dialled.
+    pub fn listener(&self) -> Option<ListenerId> {
+        self.listener
+    }
+
+    /// The peer's address; none for Unix sockets, and for names that were never resolved.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Whether `on_open` was called; not so for one dialled in vain.
+    pub fn opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &CloseReason {
+        &self.reason
+    }
+
+    /// What the system, the resolver or the protocol said, where one of them did.
+    pub fn error(&self) -> Option<&io::Error> {
+        self.error.as_ref()
+    }
+
+    /// Bytes that `send` accepted and the kernel never took. What it took may still be lost when the reason is not a
+    /// graceful one.
+    pub fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    /// The reactor: its timers, its other connections, dialling.
+    pub fn reactor(&mut self) -> &mut Reactor<'a> {
+        &mut self.reactor
+    }
+}
+
+/// What a connection refuses when it is gone: a shorthand for the core.
+pub(crate) const GONE: Sent = Sent::Refused(Refusal::Closing);

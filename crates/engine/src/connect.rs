@@ -1,0 +1,101 @@
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{Address, Error, Framing, Policy, Result, Tag, listener::WaterMarks, options};
+
+/// Whom to dial, and how the connection behaves.
+///
+/// ```
+/// use std::time::Duration;
+/// use wheelhouse::{Connect, Framing, Tag};
+///
+/// let upstream = Connect::to("tcp://127.0.0.1:6379")
+///     .framing(Framing::lines(4096))
+///     .timeout(Duration::from_secs(2))
+///     .tag(Tag(1));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connect {
+    pub(crate) url: String,
+    pub(crate) framing: Framing,
+    pub(crate) timeout: Duration,
+    pub(crate) from: Option<SocketAddr>,
+    pub(crate) tag: Tag,
+    pub(crate) marks: WaterMarks,
+    pub(crate) policy: Policy,
+}
+
+impl Connect {
+    /// To this [`Address`]; a name is resolved off the reactors, and its addresses are tried one after the other.
+    pub fn to(url: impl Into<String>) -> Self {
+        Connect {
+            url: url.into(),
+            framing: Framing::raw(),
+            timeout: options::CONNECT_TIMEOUT.default_time(),
+            from: None,
+            tag: Tag::default(),
+            marks: WaterMarks::default(),
+            policy: Policy::default(),
+        }
+    }
+
+    /// How bytes become messages; raw by default.
+    pub fn framing(mut self, framing: Framing) -> Self {
+        self.framing = framing;
+        self
+    }
+
+    /// How long it may take until it is connected, the name's resolution included; 10 s by default, 1 ms to 24 days.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The local address to dial from; port 0 lets the kernel choose. One address reaches one peer about 28,000 times.
+    pub fn from_addr(mut self, from: SocketAddr) -> Self {
+        self.from = Some(from);
+        self
+    }
+
+    /// A number of the user's own, given back by [`Conn::tag`](crate::Conn::tag) and [`Closed::tag`](crate::Closed::tag).
+    pub fn tag(mut self, tag: impl Into<Tag>) -> Self {
+        self.tag = tag.into();
+        self
+    }
+
+    /// As [`Listener::water_marks`](crate::Listener::water_marks).
+    pub fn water_marks(mut self, low: usize, high: usize, limit: usize) -> Self {
+        self.marks = WaterMarks { low, high, limit };
+        self
+    }
+
+    /// As [`Listener::policy`](crate::Listener::policy).
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where it goes, once everything about it has been looked at.
+    pub(crate) fn validate(&self) -> Result<Address> {
+        let address: Address = self.url.parse()?;
+        options::check_time(&options::CONNECT_TIMEOUT, self.timeout)?;
+        self.marks.validate()?;
+        if self.policy == Policy::DropMessage && self.framing.is_raw() {
+            return Err(Error::BadOption {
+                option: "policy",
+                value: format!("DropMessage on raw connection to `{}`", self.url),
+                allowed: "DropMessage only with a framing: raw bytes have no messages".into(),
+            });
+        }
+        match &address {
+            Address::Inherited(_) => Err(Error::bad_address(&self.url, "cannot be dialled")),
+            Address::Tcp(to) if to.port() == 0 => {
+                Err(Error::bad_address(&self.url, "port 0 cannot be dialled"))
+            }
+            Address::Name { port: 0, .. } => Err(Error::bad_address(&self.url, "port 0 cannot be dialled")),
+            Address::Tcp(to) if self.from.is_some_and(|from| from.is_ipv4() != to.is_ipv4()) => {
+                Err(Error::bad_address(&self.url, "the local address is of the other IP version"))
+            }
+            _ => Ok(address),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use bitflags::bitflags;
+use mio::Interest;
+use wheelhouse_ring::Ring;
+use wheelhouse_wheel::{Tick, TimerKey};
+
+use crate::{CloseReason, Kind, Tag, TimerKind, clock::Stamp, id::Sequence, outbound::Outbound};
+
+/// One connection, as its reactor keeps it. An idle one owns nothing beside these bytes.
+///
+/// ```text
+/// fd | sequence | flags | phase, profile | last activity | since | deadline | peer | protocol state
+///   inbound ──> up to 14 B inside, else a ring from the pool, else linear storage for a large message
+///   outbound ─> nothing, or a queue from the reactor's spares
+///   extras ───> nothing, or what few connections have: a tag, timers, an IPv6 peer, a message on hold
+/// ```
+pub(crate) struct Connection {
+    pub(crate) fd: Option<OwnedFd>,
+    pub(crate) sequence: Sequence,
+    pub(crate) flags: Flags,
+    pub(crate) phase: Phase,
+    /// Which of the reactor's [`Profiles`](crate::profile::Profiles) it follows.
+    pub(crate) profile: u16,
+    pub(crate) last_activity: Stamp,
+    /// When the connection, or the closing of it, began.
+    pub(crate) since: Stamp,
+    /// The wheel's entry for the nearest of the engine's own deadlines.
+    pub(crate) deadline: Option<TimerKey>,
+    pub(crate) protocol_state: u64,
+    pub(crate) peer: Peer,
+    pub(crate) inbound: Inbound,
+    pub(crate) outbound: Option<Box<Outbound>>,
+    pub(crate) extras: Option<Box<Extras>>,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 88);
+
+/// Where a connection stands; it only ever goes down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Dialled: its name is being resolved, or the peer has not answered yet.
+    Connecting,
+    Open,
+    /// Asked to finish: what is queued goes out first.
+    Finishing,
+    /// Our FIN is out; what comes is discarded until the peer's.
+    Lingering,
+    /// To be closed at the end of the turn.
+    Closed,
+}
+
+bitflags! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Flags: u32 {
+        /// `on_open` was called.
+        const OPENED = 1;
+        /// Reading is paused by the handler.
+        const PAUSED = 1 << 1;
+        /// Reading is paused by the engine: the outbound queue is above the high mark.
+        const AUTO_PAUSED = 1 << 2;
+        /// The handler does not want the engine's pause.
+        const NO_AUTO_PAUSE = 1 << 3;
+        /// Bytes that came while paused may wait in the kernel, for which no new edge will come.
+        const READABLE = 1 << 4;
+        /// Kept bytes, or a held message, that the handler has not been offered (again).
+        const UNSERVED = 1 << 5;
+        /// A short read does not mean drained: read until the kernel has no more.
+        const THOROUGH = 1 << 6;
+        /// Registered for writing.
+        const WRITE_INTEREST = 1 << 7;
+        /// On the ready list.
+        const IN_READY = 1 << 8;
+        /// On the list of those to flush at the end of the turn.
+        const IN_DIRTY = 1 << 9;
+        /// The peer's FIN was read.
+        const EOF = 1 << 10;
+        /// Our FIN goes out when the queue is empty.
+        const SHUT_WANTED = 1 << 11;
+        /// Our FIN is out.
+        const SHUT = 1 << 12;
+        /// A send was told `Full`; `on_writable` is owed.
+        const OWES_WRITABLE = 1 << 13;
+        const AUTHENTICATED = 1 << 14;
+        const UNIX = 1 << 15;
+        /// The descriptor was duplicated: closing ours does not take it out of the epoll set.
+        const DUPLICATED = 1 << 16;
+        /// Close with a reset.
+        const RESET = 1 << 17;
+        /// Asked to finish after the peer's FIN: the peer closed first.
+        const PEER_FIRST = 1 << 18;
+        const DIALLED = 1 << 19;
+        /// Pass the idle deadline by: the handler turned it off for this connection.
+        const NO_IDLE = 1 << 20;
+    }
+}
+
+impl Flags {
+    /// Who keeps the engine from reading.
+    pub(crate) const PAUSES: Flags = Flags::PAUSED.union(Flags::AUTO_PAUSED);
+}
+
+impl Connection {
+    pub(crate) fn new(fd: Option<OwnedFd>, peer: Peer, profile: u16, now: Stamp) -> Self {
+        Connection {
+            fd,
+            sequence: Sequence::FIRST,
+            flags: Flags::empty(),
+            phase: Phase::Open,
+            profile,
+            last_activity: now,
+            since: now,
+            deadline: None,
+            protocol_state: 0,
+            peer,
+            inbound: Inbound::EMPTY,
+            outbound: None,
+            extras: None,
+        }
+    }
+
+    pub(crate) fn borrow_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether a payload may still be queued.
+    pub(crate) fn takes_output(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Connecting)
+            && !self.flags.intersects(Flags::SHUT_WANTED | Flags::SHUT)
+    }
+
+    /// Whether input may be read or offered to the handler.
+    pub(crate) fn takes_input(&self) -> bool {
+        self.phase == Phase::Open && !self.flags.intersects(Flags::PAUSES)
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.outbound.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// What to register for: reading and urgent data always, writing while the kernel is full.
+    pub(crate) fn interest(&self) -> Interest {
+        let interest = Interest::READABLE | Interest::PRIORITY;
+        if self.flags.contains(Flags::WRITE_INTEREST) { interest | Interest::WRITABLE } else { interest }
+    }
+
+    pub(crate) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_with(Box::default)
+    }
+
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self.peer {
+            Peer::V4(ip, port) => Some((ip, port).into()),
+            Peer::Other => self.extras.as_ref().and_then(|extras| extras.peer),
+        }
+    }
+}
+
+/// Whom the connection is with: kept, for the kernel forgets it after a reset. An IPv6 address is among the extras.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peer {
+    V4(Ipv4Addr, u16),
+    Other,
+}
+
+/// What few connections have.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) tag: Tag,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) timers: Vec<(TimerKind, TimerKey)>,
+    pub(crate) held: Option<(Kind, Vec<u8>)>,
+    pub(crate) dialling: Option<Dialling>,
+    /// Why it is closing gracefully, where that is more than `Local`.
+    pub(crate) closing: Option<(CloseReason, io::Error)>,
+}
+
+/// A connection on its way out.
+pub(crate) struct Dialling {
+    pub(crate) deadline: Tick,
+    pub(crate) from: Option<SocketAddr>,
+    /// The addresses not tried yet, last first.
+    pub(crate) left: Vec<SocketAddr>,
+}
+
+/// Input that was read and that nobody could use yet.
+pub(crate) enum Inbound {
+    Inline { len: u8, bytes: [u8; Inbound::INLINE] },
+    Ring(Ring),
+    Linear(Box<Linear>),
+}
+
+const _: () = assert!(size_of::<Inbound>() == 16);
+
+impl Inbound {
+    /// A message's first few bytes need no storage beside the connection.
+    pub(crate) const INLINE: usize = 14;
+    pub(crate) const EMPTY: Inbound = Inbound::Inline { len: 0, bytes: [0; Inbound::INLINE] };
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Inbound::Inline { len, .. } => usize::from(*len),
+            Inbound::Ring(ring) => ring.len(),
+            Inbound::Linear(linear) => linear.filled,
+        }
+    }
+
+    /// Storage held outside the connection.
+    pub(crate) fn capacity(&self) -> usize {
+        match self {
+            Inbound::Inline { .. } => 0,
+            Inbound::Ring(ring) => ring.capacity(),
+            Inbound::Linear(linear) => linear.bytes.len(),
+        }
+    }
+}
+
+/// A message too large for the read buffer, read straight into storage of its size.
+pub(crate) struct Linear {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) filled: usize,
+    /// How many bytes make it worth while to ask the protocol again.
+    pub(crate) need: usize,
+}

@@ -1,0 +1,269 @@
+//! The slabs, and what other threads may see of them.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
+
+use slab::Slab;
+
+use crate::{
+    ConnId, ReactorId,
+    connection::Connection,
+    id::{Key, Sequence},
+};
+
+const CHUNK_BITS: u32 = 12;
+const CHUNK: usize = 1 << CHUNK_BITS;
+
+fn place(key: Key) -> (usize, usize) {
+    ((key.0 >> CHUNK_BITS) as usize, key.0 as usize % CHUNK)
+}
+
+/// A reactor's connections, in slabs of 4,096: growth never copies, and an emptied slab can go back to the system.
+///
+/// ```text
+/// key: | chunk (key >> 12) | slot (key & 4095) |      chunk 0              chunk 1      chunk 2
+///                                                     [ conn conn .. ]     (given back) [ .. conn .. ]
+/// ```
+///
+/// A new connection goes to the lowest chunk with room, so that the higher ones empty themselves.
+pub(crate) struct Connections {
+    reactor: ReactorId,
+    chunks: Vec<Option<Slab<Connection>>>,
+    /// No chunk below this one has room.
+    first_room: usize,
+    len: usize,
+    next: Sequence,
+}
+
+impl Connections {
+    pub(crate) fn new(reactor: ReactorId) -> Self {
+        Connections { reactor, chunks: Vec::new(), first_room: 0, len: 0, next: Sequence::FIRST }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: Key) -> Option<&Connection> {
+        let (chunk, slot) = place(key);
+        self.chunks.get(chunk)?.as_ref()?.get(slot)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Connection> {
+        let (chunk, slot) = place(key);
+        self.chunks.get_mut(chunk)?.as_mut()?.get_mut(slot)
+    }
+
+    /// The connection of that name, unless another one has its slot by now.
+    #[inline]
+    pub(crate) fn find(&mut self, id: ConnId) -> Option<&mut Connection> {
+        debug_assert_eq!(id.reactor(), self.reactor);
+        self.get_mut(id.key()).filter(|connection| connection.sequence == id.sequence())
+    }
+
+    pub(crate) fn id(&self, key: Key) -> Option<ConnId> {
+        self.get(key).map(|connection| ConnId::new(self.reactor, key, connection.sequence))
+    }
+
+    /// The sequence number that the next connection will get.
+    pub(crate) fn next_sequence(&self) -> Sequence {
+        self.next
+    }
+
+    /// Gives it a slot and a sequence number; hands it back when all slots are taken.
+    pub(crate) fn insert(&mut self, mut connection: Connection) -> Result<ConnId, Connection> {
+        let has_room = |chunk: &Option<Slab<_>>| chunk.as_ref().is_none_or(|slab| slab.len() < CHUNK);
+        let room = self.chunks.iter().skip(self.first_room).position(has_room);
+        let chunk = room.map_or(self.chunks.len(), |position| self.first_room + position);
+        if chunk << CHUNK_BITS >= ConnId::MAX_KEYS as usize {
+            return Err(connection);
+        }
+        if chunk == self.chunks.len() {
+            self.chunks.push(None);
+        }
+        connection.sequence = self.next;
+        self.next = self.next.next();
+        self.first_room = chunk;
+        self.len += 1;
+        let slab = self.chunks[chunk].get_or_insert_with(|| Slab::with_capacity(CHUNK));
+        let sequence = connection.sequence;
+        let key = Key((chunk << CHUNK_BITS | slab.insert(connection)) as u32);
+        Ok(ConnId::new(self.reactor, key, sequence))
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Connection> {
+        let (chunk, slot) = place(key);
+        let removed = self.chunks.get_mut(chunk)?.as_mut()?.try_remove(slot)?;
+        self.first_room = self.first_room.min(chunk);
+        self.len -= 1;
+        Some(removed)
+    }
+
+    /// The keys in use from `from` on.
+    pub(crate) fn keys_from(&self, from: Key) -> impl Iterator<Item = Key> + '_ {
+        let (first, slot) = place(from);
+        let chunks = self.chunks.iter().enumerate().skip(first);
+        chunks.filter_map(|(index, slab)| slab.as_ref().map(|slab| (index, slab))).flat_map(
+            move |(index, slab)| {
+                let from = if index == first { slot } else { 0 };
+                let used = (from..CHUNK).filter(|&slot| slab.contains(slot));
+                used.map(move |slot| Key((index << CHUNK_BITS | slot) as u32))
+            },
+        )
+    }
+
+    /// Whether there are chunks beside the lowest one, which may be empty by now.
+    pub(crate) fn has_spare_room(&self) -> bool {
+        self.chunks.len() > 1
+    }
+
+    /// Frees the emptied chunks but for the lowest one; `also` is told each chunk freed. How many were.
+    pub(crate) fn shrink(&mut self, mut also: impl FnMut(usize)) -> usize {
+        let mut freed = 0;
+        let chunks = self.chunks.iter_mut().enumerate().skip(1);
+        for (index, chunk) in chunks.filter(|(_, chunk)| chunk.as_ref().is_some_and(Slab::is_empty)) {
+            *chunk = None;
+            also(index);
+            freed += 1;
+        }
+        while self.chunks.last().is_some_and(Option::is_none) {
+            self.chunks.pop();
+        }
+        freed
+    }
+}
+
+/// What the handler keeps beside each connection, under the connection's key.
+pub(crate) struct Sessions<S>(Vec<Vec<Option<S>>>);
+
+impl<S: Default> Sessions<S> {
+    pub(crate) fn new() -> Self {
+        Sessions(Vec::new())
+    }
+
+    pub(crate) fn insert(&mut self, key: Key, session: S) {
+        let (chunk, slot) = place(key);
+        if self.0.len() <= chunk {
+            self.0.resize_with(chunk + 1, Vec::new);
+        }
+        let chunk = &mut self.0[chunk];
+        if chunk.capacity() == 0 {
+            chunk.reserve_exact(CHUNK);
+        }
+        if chunk.len() <= slot {
+            chunk.resize_with(slot + 1, || None);
+        }
+        chunk[slot] = Some(session);
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut S> {
+        let (chunk, slot) = place(key);
+        self.0.get_mut(chunk)?.get_mut(slot)?.as_mut()
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<S> {
+        let (chunk, slot) = place(key);
+        self.0.get_mut(chunk)?.get_mut(slot)?.take()
+    }
+
+    pub(crate) fn free_chunk(&mut self, chunk: usize) {
+        if let Some(chunk) = self.0.get_mut(chunk) {
+            *chunk = Vec::new();
+        }
+    }
+}
+
+/// Which of a reactor's connections are open, readable from any thread without a lock: each slot's sequence number, 0 when
+/// it is empty. Chunks are published once and never moved.
+pub(crate) struct Roll(Box<[OnceLock<Box<[AtomicU32; CHUNK]>>]>);
+
+impl Roll {
+    pub(crate) fn new() -> Self {
+        Roll((0..ConnId::MAX_KEYS as usize / CHUNK).map(|_| OnceLock::new()).collect())
+    }
+
+    pub(crate) fn enter(&self, id: ConnId) {
+        let (chunk, slot) = place(id.key());
+        let chunk = self.0[chunk].get_or_init(|| Box::new([const { AtomicU32::new(0) }; CHUNK]));
+        chunk[slot].store(id.sequence().0, Ordering::Release);
+    }
+
+    pub(crate) fn leave(&self, id: ConnId) {
+        let (chunk, slot) = place(id.key());
+        if let Some(chunk) = self.0[chunk].get() {
+            chunk[slot].store(0, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn holds(&self, id: ConnId) -> bool {
+        let (chunk, slot) = place(id.key());
+        self.0[chunk].get().is_some_and(|chunk| chunk[slot].load(Ordering::Acquire) == id.sequence().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, connection::Peer};
+
+    fn connection() -> Connection {
+        Connection::new(None, Peer::Other, 0, Clock::new(std::time::Instant::now()).stamp())
+    }
+
+    #[test]
+    fn a_connection_takes_no_more_room_in_a_slab_than_by_itself() {
+        let slab = Slab::<Connection>::with_capacity(CHUNK);
+        assert_eq!(slab.capacity(), CHUNK);
+        // An entry is an enum of a connection and a free-list link; a spare value of the connection tells them apart.
+        assert_eq!(size_of::<Option<Connection>>(), size_of::<Connection>());
+    }
+
+    #[test]
+    fn an_id_never_finds_the_slots_next_tenant() {
+        let mut connections = Connections::new(ReactorId(0));
+        let old = connections.insert(connection()).ok().unwrap();
+        assert!(connections.find(old).is_some());
+        connections.remove(old.key());
+        let new = connections.insert(connection()).ok().unwrap();
+        assert_eq!(new.key(), old.key());
+        assert!(connections.find(old).is_none());
+        assert!(connections.find(new).is_some());
+    }
+
+    #[test]
+    fn the_lowest_chunk_with_room_comes_first_and_emptied_ones_are_freed() {
+        let mut connections = Connections::new(ReactorId(0));
+        let ids: Vec<_> = (0..3 * CHUNK).map(|_| connections.insert(connection()).ok().unwrap()).collect();
+        let survivor = ids[2 * CHUNK + 5];
+        for id in ids.iter().filter(|&&id| id != survivor) {
+            connections.remove(id.key());
+        }
+        let mut freed = Vec::new();
+        assert_eq!(connections.shrink(|chunk| freed.push(chunk)), 1);
+        assert_eq!(freed, [1]);
+        assert_eq!(connections.keys_from(Key(0)).collect::<Vec<_>>(), [survivor.key()]);
+        assert!(connections.keys_from(Key(survivor.key().0 + 1)).next().is_none());
+        let next = connections.insert(connection()).ok().unwrap();
+        assert!(next.key().0 < CHUNK as u32);
+        connections.remove(survivor.key());
+        connections.shrink(|_| ());
+        assert!(!connections.has_spare_room());
+        assert_eq!(connections.len(), 1);
+    }
+
+    #[test]
+    fn the_roll_tells_tenants_apart() {
+        let roll = Roll::new();
+        let id = |sequence| ConnId::new(ReactorId(0), Key(5000), Sequence(sequence));
+        assert!(!roll.holds(id(1)));
+        roll.enter(id(1));
+        assert!(roll.holds(id(1)) && !roll.holds(id(2)));
+        roll.leave(id(1));
+        assert!(!roll.holds(id(1)));
+    }
+}

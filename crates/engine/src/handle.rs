@@ -1,0 +1,450 @@
+use std::{marker::PhantomData, ops::Deref, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use crate::{
+    Conn, ConnId, Connect, Error, Handler, ListenerId, Payload, Reactor, ReactorId, Result, Stats,
+    mailbox::{Command, Mailbox, Place},
+    shared::{self, Shared},
+    sub_reactor::Job,
+};
+
+/// The other reactor's mailbox is full; what was meant for it comes back.
+///
+/// When this was asked on a reactor's thread, that reactor's handler is told by
+/// [`on_room`](Handler::on_room) once there is room.
+#[derive(Debug)]
+pub struct MailboxFull<T>(pub T);
+
+impl<T> std::fmt::Display for MailboxFull<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the reactor's mailbox is full")
+    }
+}
+
+impl<T: std::fmt::Debug> std::error::Error for MailboxFull<T> {}
+
+/// Which reactor a connection is to be dialled on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// One after the other.
+    Any,
+    /// That one.
+    Reactor(ReactorId),
+    /// The one that this connection is on.
+    Owner(ConnId),
+}
+
+/// Who hears a broadcast: among the connections that are open when it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// All.
+    Open,
+    /// Those that came through a listener.
+    Listener(ListenerId),
+}
+
+/// Talks to an engine from any thread, for as long as one likes.
+///
+/// What it asks travels through the owning reactor's bounded mailbox, in order, with at most one wake-up until the reactor
+/// is awake. Asked on the reactor's own thread it goes no such way, and keeps its place among what the callback asks of
+/// its `Conn`. What is asked for a connection that is gone is counted and dropped, and never reaches another one.
+///
+/// ```
+/// use wheelhouse::{Action, Audience, Conn, Engine, Handler, Message};
+///
+/// struct Silent;
+///
+/// impl Handler for Silent {
+///     type Session = ();
+///
+///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
+///         Action::Continue
+///     }
+/// }
+///
+/// let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|_| Silent)?;
+/// let handle = engine.handle();
+/// let running = engine.start()?;
+/// handle.broadcast(Audience::Open, "hello, everyone").expect("an empty mailbox has room");
+/// assert_eq!(handle.count(), 0);
+/// handle.shutdown();
+/// running.join()?;
+/// # Ok::<(), wheelhouse::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Handle { shared }
+    }
+
+    // ---- what a full mailbox refuses
+
+    /// Sends to one connection.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the payload. A connection that is gone is no error: it may go while the payload travels.
+    pub fn send(
+        &self,
+        to: ConnId,
+        payload: impl Into<Payload<'static>>,
+    ) -> Result<(), MailboxFull<Payload<'static>>> {
+        let payload = payload.into();
+        let Some((reactor, mailbox)) = self.owner(to) else { return Ok(()) };
+        match self.reserve(reactor, mailbox) {
+            Some(place) => self.put_in(reactor, mailbox, place, Command::Send { to, payload }),
+            None => return Err(MailboxFull(payload)),
+        }
+        Ok(())
+    }
+
+    /// As [`send`](Handle::send), waiting so long for room; on a reactor's thread it does not wait.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the payload.
+    pub fn send_timeout(
+        &self,
+        to: ConnId,
+        payload: impl Into<Payload<'static>>,
+        wait: Duration,
+    ) -> Result<(), MailboxFull<Payload<'static>>> {
+        let payload = payload.into();
+        let Some((reactor, mailbox)) = self.owner(to) else { return Ok(()) };
+        match self.reserve_within(reactor, mailbox, wait) {
+            Some(place) => self.put_in(reactor, mailbox, place, Command::Send { to, payload }),
+            None => return Err(MailboxFull(payload)),
+        }
+        Ok(())
+    }
+
+    /// Sends the same to many connections: one command and one wake-up for each reactor that has some of them, one buffer
+    /// for all.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the reactors that took nothing; the others took theirs.
+    pub fn send_many(
+        &self,
+        to: &[ConnId],
+        payload: impl Into<Payload<'static>>,
+    ) -> Result<(), MailboxFull<Vec<ReactorId>>> {
+        let payload = payload.into();
+        let mut full = Vec::new();
+        for (index, reactor) in self.shared.reactors.iter().enumerate() {
+            let id = ReactorId(index as u16);
+            let theirs: Arc<[ConnId]> = to.iter().copied().filter(|to| to.reactor() == id).collect();
+            if theirs.is_empty() {
+                continue;
+            }
+            match self.reserve(id, &reactor.mailbox) {
+                Some(place) => {
+                    let command = Command::SendMany { to: theirs, payload: payload.clone() };
+                    self.put_in(id, &reactor.mailbox, place, command);
+                }
+                None => full.push(id),
+            }
+        }
+        if full.is_empty() { Ok(()) } else { Err(MailboxFull(full)) }
+    }
+
+    /// Sends to every open connection, or every one of a listener: all reactors take it, or none does. One buffer serves
+    /// all of them.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the payload.
+    pub fn broadcast(
+        &self,
+        to: Audience,
+        payload: impl Into<Payload<'static>>,
+    ) -> Result<(), MailboxFull<Payload<'static>>> {
+        let payload = payload.into();
+        let mut places = Vec::with_capacity(self.shared.reactors.len());
+        for (index, reactor) in self.shared.reactors.iter().enumerate() {
+            match self.reserve(ReactorId(index as u16), &reactor.mailbox) {
+                Some(place) => places.push(place),
+                None => {
+                    for (place, reactor) in places.into_iter().zip(&self.shared.reactors) {
+                        reactor.mailbox.unreserve(place);
+                    }
+                    return Err(MailboxFull(payload));
+                }
+            }
+        }
+        for (index, (place, reactor)) in places.into_iter().zip(&self.shared.reactors).enumerate() {
+            let command = Command::Broadcast { to, payload: payload.clone() };
+            self.put_in(ReactorId(index as u16), &reactor.mailbox, place, command);
+        }
+        Ok(())
+    }
+
+    /// Dials from the engine. The connection's [`tag`](Connect::tag) tells which one it is, to `on_open` or, when it fails,
+    /// to `on_close`.
+    ///
+    /// # Errors
+    /// A bad address or option; [`Error::Stopping`]; [`Error::System`] when the reactor's mailbox is full.
+    pub fn connect(&self, on: On, to: Connect) -> Result<()> {
+        to.validate()?;
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(Error::Stopping);
+        }
+        let reactor = match on {
+            On::Any => {
+                let next = self.shared.next_dial.fetch_add(1, Ordering::Relaxed);
+                ReactorId((next % self.shared.reactors.len()) as u16)
+            }
+            On::Reactor(reactor) => reactor,
+            On::Owner(id) => id.reactor(),
+        };
+        let Some(found) = self.shared.reactor(reactor) else {
+            return Err(Error::BadOption {
+                option: "on",
+                value: format!("reactor {reactor}"),
+                allowed: format!("0 to {}", self.shared.reactors.len() - 1),
+            });
+        };
+        let Some(place) = self.reserve(reactor, &found.mailbox) else {
+            let full = std::io::Error::new(std::io::ErrorKind::WouldBlock, MailboxFull(()));
+            return Err(Error::System { what: "dial", source: full });
+        };
+        self.put_in(reactor, &found.mailbox, place, Command::Connect(Box::new(to)));
+        Ok(())
+    }
+
+    // ---- what is never refused
+
+    /// As [`Conn::close`].
+    pub fn close(&self, id: ConnId) {
+        self.put(id, Command::Close(id));
+    }
+
+    /// As [`Conn::reset`].
+    pub fn reset(&self, id: ConnId) {
+        self.put(id, Command::Reset(id));
+    }
+
+    /// As [`Conn::finish`].
+    pub fn finish(&self, id: ConnId) {
+        self.put(id, Command::Finish(id));
+    }
+
+    /// As [`Conn::resume`]: ends a pause or a hold.
+    pub fn resume(&self, id: ConnId) {
+        self.put(id, Command::Resume(id));
+    }
+
+    /// Stops the engine now: every connection is closed with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown), in
+    /// slices; the threads end when the last one is gone.
+    pub fn shutdown(&self) {
+        self.shared.stop();
+    }
+
+    // ---- what is known at once, without a lock
+
+    /// Whether the connection is there: from its accept, or its dialling, until its `on_close` has returned.
+    pub fn is_open(&self, id: ConnId) -> bool {
+        self.shared.owner(id).is_some_and(|(_, reactor)| reactor.roll.holds(id))
+    }
+
+    /// The connection that has this file descriptor.
+    pub fn find(&self, fd: i32) -> Option<ConnId> {
+        self.shared.fds.find(fd)
+    }
+
+    /// Every connection there is; those that come or go meanwhile may or may not be among them.
+    pub fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.shared.fds.iter()
+    }
+
+    /// How many connections there are, those on their way to their reactor included.
+    pub fn count(&self) -> usize {
+        self.shared.count()
+    }
+
+    /// How many reactors there are.
+    pub fn reactors(&self) -> usize {
+        self.shared.reactors.len()
+    }
+
+    /// What has been counted.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            main: self.shared.main.stats.load(),
+            reactors: self.shared.reactors.iter().map(|reactor| reactor.stats.load()).collect(),
+        }
+    }
+
+    // ---- how a command travels
+
+    fn owner(&self, id: ConnId) -> Option<(ReactorId, &Mailbox)> {
+        let (reactor, found) = self.shared.owner(id)?;
+        (!found.mailbox.is_closed()).then_some((reactor, &found.mailbox))
+    }
+
+    /// Takes a place; a reactor that gets none is told when there is room.
+    fn reserve(&self, reactor: ReactorId, mailbox: &Mailbox) -> Option<Place> {
+        if let Some(place) = mailbox.reserve() {
+            return Some(place);
+        }
+        let (own, _) = shared::current(&self.shared)?;
+        if mailbox.tell_room(own) {
+            // There is room by now, but the answer is given already: it is told like any other.
+            self.shared.reactor(own)?.mailbox.put(Command::Room(reactor));
+        }
+        None
+    }
+
+    fn reserve_within(&self, reactor: ReactorId, mailbox: &Mailbox, wait: Duration) -> Option<Place> {
+        if shared::is_reactor_thread() {
+            return self.reserve(reactor, mailbox);
+        }
+        mailbox.reserve_within(wait)
+    }
+
+    fn put_in(&self, reactor: ReactorId, mailbox: &Mailbox, place: Place, command: Command) {
+        match shared::current(&self.shared) {
+            Some((own, local)) if own == reactor => {
+                place.keep();
+                local.push(command);
+            }
+            _ => mailbox.put_in(place, command),
+        }
+    }
+
+    fn put(&self, id: ConnId, command: Command) {
+        let Some((reactor, mailbox)) = self.owner(id) else { return };
+        match shared::current(&self.shared) {
+            Some((own, local)) if own == reactor => local.push(command),
+            _ => mailbox.put(command),
+        }
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("reactors", &self.reactors()).field("count", &self.count()).finish()
+    }
+}
+
+/// A [`Handle`] that also knows the handler's type, which a posted closure needs.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Handler, Message, Poster};
+///
+/// struct Jobs {
+///     back: Poster<Jobs>,
+/// }
+///
+/// impl Handler for Jobs {
+///     type Session = u32;
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut u32, message: Message<'_>) -> Action {
+///         let (back, from, question) = (self.back.clone(), conn.id(), message.to_payload());
+///         std::thread::spawn(move || {
+///             let answer = question.bytes().len() as u32; // hard work
+///             let _ = back.post_to(from, move |_, conn, sum| {
+///                 *sum += answer;
+///                 conn.send(sum.to_string());
+///             });
+///         });
+///         Action::Continue
+///     }
+/// }
+/// ```
+pub struct Poster<H> {
+    handle: Handle,
+    handler: PhantomData<fn(&mut H)>,
+}
+
+impl<H: Handler> Poster<H> {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Poster { handle, handler: PhantomData }
+    }
+
+    /// Runs a closure on a reactor, with its handler.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the closure. When the reactor has stopped, or there is none of that number, it is dropped.
+    pub fn post<F>(&self, on: ReactorId, job: F) -> Result<(), MailboxFull<F>>
+    where
+        F: FnOnce(&mut H, &mut Reactor<'_>) + Send + 'static,
+    {
+        let Some(reactor) = self.shared.reactor(on).filter(|reactor| !reactor.mailbox.is_closed()) else {
+            return Ok(());
+        };
+        match self.reserve(on, &reactor.mailbox) {
+            Some(place) => {
+                let job = Command::Post(Box::new(Job::<H>::Reactor(Box::new(job))));
+                self.put_in(on, &reactor.mailbox, place, job);
+                Ok(())
+            }
+            None => Err(MailboxFull(job)),
+        }
+    }
+
+    /// Runs a closure beside a connection, with the handler and the connection's session; it is dropped when the connection
+    /// is gone or closing.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the closure.
+    pub fn post_to<F>(&self, id: ConnId, job: F) -> Result<(), MailboxFull<F>>
+    where
+        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
+    {
+        let Some((reactor, mailbox)) = self.owner(id) else { return Ok(()) };
+        let place = self.reserve(reactor, mailbox);
+        self.post_at(id, place, job)
+    }
+
+    /// As [`post_to`](Poster::post_to), waiting so long for room; on a reactor's thread it does not wait.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the closure.
+    pub fn post_to_timeout<F>(&self, id: ConnId, job: F, wait: Duration) -> Result<(), MailboxFull<F>>
+    where
+        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
+    {
+        let Some((reactor, mailbox)) = self.owner(id) else { return Ok(()) };
+        let place = self.reserve_within(reactor, mailbox, wait);
+        self.post_at(id, place, job)
+    }
+
+    fn post_at<F>(&self, id: ConnId, place: Option<Place>, job: F) -> Result<(), MailboxFull<F>>
+    where
+        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
+    {
+        let (Some(place), Some(reactor)) = (place, self.shared.reactor(id.reactor())) else {
+            return Err(MailboxFull(job));
+        };
+        let job = Command::Post(Box::new(Job::<H>::Conn(id, Box::new(job))));
+        self.put_in(id.reactor(), &reactor.mailbox, place, job);
+        Ok(())
+    }
+}
+
+impl<H> Clone for Poster<H> {
+    fn clone(&self) -> Self {
+        Poster { handle: self.handle.clone(), handler: PhantomData }
+    }
+}
+
+impl<H> Deref for Poster<H> {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl<H> std::fmt::Debug for Poster<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Poster").field(&self.handle).finish()
+    }
+}
+
+const _: () = {
+    const fn shared<T: Clone + Send + Sync>() {}
+    struct NotSend(#[expect(dead_code)] std::rc::Rc<()>);
+    shared::<Handle>();
+    shared::<Poster<NotSend>>();
+};

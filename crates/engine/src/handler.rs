@@ -1,0 +1,209 @@
+use std::{any::Any, fmt};
+
+use crate::{Closed, Conn, Input, Message, Reactor, ReactorId, TimerKind};
+
+/// What happens to a connection: the one thing an embedder writes.
+///
+/// The engine makes one value per sub-reactor, by the factory given to [`Builder::build`](crate::Builder::build) and on
+/// the reactor's own thread, and calls it from that thread alone: `&mut self`, no locks, no `Sync`. What reactors share
+/// goes into an `Arc`.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Handler, Message};
+///
+/// /// Counts a connection's messages and answers with the count.
+/// struct Counter;
+///
+/// impl Handler for Counter {
+///     type Session = u64;
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_>, count: &mut u64, _: Message<'_>) -> Action {
+///         *count += 1;
+///         conn.send(count.to_string());
+///         Action::Continue
+///     }
+/// }
+/// ```
+///
+/// # Order
+///
+/// On a connection: `on_open`, then data, messages, timers and `on_writable` as they happen, `on_eof` after the last data,
+/// then `on_close` exactly once, and nothing after it. A connection dialled in vain has `on_close` alone, with
+/// [`Closed::opened`] false. No callback runs inside another: what one does to another connection is told to that
+/// connection later in the turn.
+///
+/// # Panics
+///
+/// A panic in a connection's callback closes that connection ([`CloseReason::Panic`]) and no other; in any other callback
+/// the reactor goes on. Either way [`on_panic`](Handler::on_panic) is told. With `panic = "abort"` the process ends.
+pub trait Handler: Sized + 'static {
+    /// What is kept beside each connection: made by `Default` before its first callback, handed over in `on_close`.
+    type Session: Default + 'static;
+
+    /// The reactor is about to run; before any connection.
+    fn on_start(&mut self, reactor: &mut Reactor<'_>) {
+        let _ = reactor;
+    }
+
+    /// A connection is there: accepted, or dialled and connected. Before any of its data.
+    fn on_open(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
+        let _ = (conn, session);
+        Action::Continue
+    }
+
+    /// Bytes arrived on a connection without framing. What is not taken is kept and offered again with what comes next,
+    /// up to [`Builder::inbound_limit`](crate::Builder::inbound_limit).
+    ///
+    /// By default all of it is one message. A read boundary is not a message boundary.
+    fn on_data(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session, input: &mut Input<'_>) -> Action {
+        let action = self.on_message(conn, session, Message::binary(input.peek()));
+        if action != Action::Hold {
+            input.take();
+        }
+        action
+    }
+
+    /// A message arrived.
+    fn on_message(
+        &mut self,
+        conn: &mut Conn<'_>,
+        session: &mut Self::Session,
+        message: Message<'_>,
+    ) -> Action;
+
+    /// The peer will send no more (FIN); it may still be reading. By default the connection is finished: what is queued
+    /// goes out, then it closes. With [`Action::Continue`] it stays open for sending.
+    fn on_eof(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
+        let _ = (conn, session);
+        Action::Finish
+    }
+
+    /// The outbound queue, once over its high-water mark ([`Sent::Full`](crate::Sent::Full)), is down to the low one.
+    fn on_writable(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
+        let _ = (conn, session);
+        Action::Continue
+    }
+
+    /// A timer set by [`Conn::set_timer`] is due; it does not repeat by itself.
+    fn on_timer(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session, timer: TimerKind) -> Action {
+        let _ = (conn, session, timer);
+        Action::Continue
+    }
+
+    /// The connection is gone; the last callback. Its file descriptor is closed when this returns.
+    fn on_close(&mut self, closed: &mut Closed<'_>, session: Self::Session) {
+        let _ = (closed, session);
+    }
+
+    /// A callback panicked. The handler may have been left half-way through something.
+    fn on_panic(&mut self, reactor: &mut Reactor<'_>, panic: &(dyn Any + Send)) {
+        let _ = (reactor, panic);
+    }
+
+    /// A timer set by [`Reactor::set_timer`] is due; it does not repeat by itself.
+    fn on_reactor_timer(&mut self, reactor: &mut Reactor<'_>, timer: TimerKind) {
+        let _ = (reactor, timer);
+    }
+
+    /// The mailbox of reactor `of`, which refused something this reactor wanted to put in, has room again.
+    fn on_room(&mut self, reactor: &mut Reactor<'_>, of: ReactorId) {
+        let _ = (reactor, of);
+    }
+
+    /// The reactor stops; after the last `on_close`.
+    fn on_stop(&mut self, reactor: &mut Reactor<'_>) {
+        let _ = reactor;
+    }
+}
+
+/// What a connection's callback wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Go on.
+    Continue,
+    /// Not now: the engine keeps this message (or what [`Input`] still holds), reads no further, and offers it again
+    /// after [`Conn::resume`] or [`Handle::resume`](crate::Handle::resume). In callbacks without input: pause.
+    Hold,
+    /// Close gracefully: what is queued goes out, then FIN; what still comes is discarded until the peer's FIN, within
+    /// [`Builder::close_timeout`](crate::Builder::close_timeout). As [`Conn::finish`].
+    Finish,
+    /// Close at once: what the kernel takes now goes out, the rest counts as unsent. As [`Conn::close`].
+    Close,
+    /// Close with a reset: nothing more goes out, and the peer is told so. As [`Conn::reset`].
+    Reset,
+}
+
+/// Why a connection closed.
+///
+/// ```
+/// use wheelhouse::{Closed, CloseReason};
+///
+/// fn was_our_wish(closed: &Closed<'_>) -> bool {
+///     matches!(closed.reason(), CloseReason::Local | CloseReason::Shutdown)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer closed its side (FIN) first.
+    Peer {
+        /// The close code, of protocols that have one.
+        code: Option<u16>,
+    },
+    /// The handler, or someone with a [`Handle`](crate::Handle), asked for it.
+    Local,
+    /// A dialled peer was not reached: refused, unreachable, or its name has no address.
+    ConnectFailed,
+    /// A dialled peer did not answer in time.
+    ConnectTimeout,
+    /// Nothing came or went for the idle timeout.
+    Idle,
+    /// Not [`authenticated`](Conn::authenticated) in time.
+    Auth,
+    /// It reached its greatest age.
+    Lifetime,
+    /// The peer took none of what is queued for the write-stall timeout.
+    WriteStall,
+    /// After a graceful close the peer did not close its side in time.
+    CloseTimeout,
+    /// The peer broke a rule of the protocol; [`Closed::error`] says which.
+    Protocol,
+    /// More input than the limit was left unused.
+    InboundOverflow,
+    /// The reactor's buffer memory was used up, and this connection held most of it.
+    MemoryPressure,
+    /// A send went beyond the limit of the outbound queue, and the policy is to close.
+    BackPressure,
+    /// The system reported an error, a reset by the peer among them; [`Closed::error`] says which.
+    Io,
+    /// A callback panicked.
+    Panic,
+    /// The engine stops.
+    Shutdown,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CloseReason::Peer { code: None } => "closed by the peer",
+            CloseReason::Peer { code: Some(code) } => {
+                return write!(f, "closed by the peer with code {code}");
+            }
+            CloseReason::Local => "closed locally",
+            CloseReason::ConnectFailed => "connect failed",
+            CloseReason::ConnectTimeout => "connect timed out",
+            CloseReason::Idle => "idle for too long",
+            CloseReason::Auth => "not authenticated in time",
+            CloseReason::Lifetime => "reached its greatest age",
+            CloseReason::WriteStall => "the peer stopped reading",
+            CloseReason::CloseTimeout => "the peer did not answer the close",
+            CloseReason::Protocol => "protocol error",
+            CloseReason::InboundOverflow => "too much unused input",
+            CloseReason::MemoryPressure => "out of buffer memory",
+            CloseReason::BackPressure => "the outbound queue went over its limit",
+            CloseReason::Io => "I/O error",
+            CloseReason::Panic => "a callback panicked",
+            CloseReason::Shutdown => "the engine stops",
+        })
+    }
+}

@@ -1,0 +1,171 @@
+use std::{fmt, num::NonZeroU64};
+
+/// Names one connection for as long as the engine runs; never given to another.
+///
+/// It can be kept, copied to other threads and compared. Once the connection is gone, whatever is asked of its id is
+/// answered as "gone", even when its slot and its file descriptor serve another connection by then.
+///
+/// ```
+/// use wheelhouse::ConnId;
+///
+/// fn log(id: ConnId) {
+///     println!("connection {id} on reactor {}", id.reactor()); // "connection 0.17.42 on reactor 0"
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(NonZeroU64);
+
+const _: () = assert!(size_of::<Option<ConnId>>() == 8);
+
+impl ConnId {
+    /// Connections that one reactor can hold at once: 2^24.
+    pub const MAX_KEYS: u32 = 1 << 24;
+
+    /// Layout, from the lowest bit: 8 bits reactor, 24 bits key, 32 bits sequence number, which is never zero.
+    pub(crate) fn new(reactor: ReactorId, key: Key, sequence: Sequence) -> ConnId {
+        debug_assert!(key.0 < Self::MAX_KEYS && reactor.0 < ReactorId::MAX_REACTORS);
+        let low = u64::from(key.0) << 8 | u64::from(reactor.0);
+        ConnId(NonZeroU64::MIN.saturating_add((u64::from(sequence.0) << 32 | low) - 1))
+    }
+
+    pub(crate) fn from_u64(number: u64) -> Option<ConnId> {
+        if number >> 32 == 0 { None } else { NonZeroU64::new(number).map(ConnId) }
+    }
+
+    /// The id as a number; never zero.
+    pub fn as_u64(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The reactor that owns the connection.
+    pub fn reactor(self) -> ReactorId {
+        ReactorId((self.0.get() & 0xff) as u16)
+    }
+
+    pub(crate) fn key(self) -> Key {
+        Key((self.0.get() >> 8) as u32 & (Self::MAX_KEYS - 1))
+    }
+
+    pub(crate) fn sequence(self) -> Sequence {
+        Sequence((self.0.get() >> 32) as u32)
+    }
+}
+
+/// `reactor.key.sequence`, as in `0.17.42`.
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.reactor().0, self.key().0, self.sequence().0)
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnId({self})")
+    }
+}
+
+/// A connection's place in its reactor's slabs; reused once the connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key(pub(crate) u32);
+
+/// Counts a reactor's connections, from 1; tells a slot's tenants apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sequence(pub(crate) u32);
+
+impl Sequence {
+    pub(crate) const FIRST: Sequence = Sequence(1);
+
+    pub(crate) fn next(self) -> Sequence {
+        Sequence(self.0.checked_add(1).unwrap_or(1))
+    }
+
+    /// Whether this one was given out before `other`, over the wrap-around.
+    pub(crate) fn is_before(self, other: Sequence) -> bool {
+        (other.0.wrapping_sub(self.0) as i32) > 0
+    }
+}
+
+/// Names a sub-reactor: 0 up to the number of reactors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReactorId(pub u16);
+
+impl ReactorId {
+    /// Reactors that one engine can have: 256.
+    pub const MAX_REACTORS: u16 = 256;
+
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for ReactorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names a listener: its place in the order of the [`Builder::listen`](crate::Builder::listen) calls, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u16);
+
+/// A number of the user's own, given back by [`Conn::tag`](crate::Conn::tag): what is dialled from another thread has no
+/// [`ConnId`] yet, and a tag stands for it.
+///
+/// ```
+/// use wheelhouse::Tag;
+///
+/// let job = Tag(17);
+/// assert_eq!(job.conn_id(), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Tag(pub u64);
+
+impl Tag {
+    /// The connection this tag was made from, if it was made from one.
+    pub fn conn_id(self) -> Option<ConnId> {
+        ConnId::from_u64(self.0)
+    }
+}
+
+impl From<ConnId> for Tag {
+    fn from(id: ConnId) -> Tag {
+        Tag(id.as_u64())
+    }
+}
+
+/// Which of the handler's timers: setting the same kind again moves it. A number of the user's own choice.
+///
+/// ```
+/// use wheelhouse::TimerKind;
+///
+/// const NUDGE: TimerKind = TimerKind(1);
+/// const QUOTA: TimerKind = TimerKind(2);
+/// assert_ne!(NUDGE, QUOTA);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimerKind(pub u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_gives_back_what_it_was_made_of() {
+        for (reactor, key, sequence) in [(0, 0, 1), (255, ConnId::MAX_KEYS - 1, u32::MAX), (3, 17, 42)] {
+            let id = ConnId::new(ReactorId(reactor), Key(key), Sequence(sequence));
+            assert_eq!((id.reactor().0, id.key().0, id.sequence().0), (reactor, key, sequence));
+            assert_eq!(ConnId::from_u64(id.as_u64()), Some(id));
+            assert_eq!(Tag::from(id).conn_id(), Some(id));
+        }
+        assert_eq!(ConnId::new(ReactorId(3), Key(17), Sequence(42)).to_string(), "3.17.42");
+    }
+
+    #[test]
+    fn sequence_numbers_skip_zero_and_compare_over_the_wrap() {
+        let last = Sequence(u32::MAX);
+        assert_eq!(last.next(), Sequence::FIRST);
+        assert!(last.is_before(last.next()));
+        assert!(!last.next().is_before(last));
+        assert!(!last.is_before(last));
+    }
+}

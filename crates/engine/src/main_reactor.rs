@@ -1,0 +1,96 @@
+//! Accept, balance, hand over.
+
+use std::{
+    io::ErrorKind,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Poll, Token};
+
+use crate::{
+    accept::{Accepted, Acceptor, RETRY, Round},
+    balance::Balancer,
+    mailbox::Command,
+    memory,
+    shared::Shared,
+    stats::Counters,
+};
+
+/// The thread that accepts and hands connections to the sub-reactors; with `reuse_port` it accepts nothing, and only gives
+/// memory back.
+pub(crate) struct MainReactor {
+    shared: Arc<Shared>,
+    poll: Poll,
+    acceptor: Acceptor,
+    balancer: Balancer,
+    stats: Counters,
+    retry_at: Option<Instant>,
+}
+
+/// The main reactor's waker; listeners follow from 1 on.
+pub(crate) const WAKER: Token = Token(0);
+
+/// The token of a listener, there and in a sub-reactor that listens for itself.
+pub(crate) fn listener_token(index: usize) -> Token {
+    Token(index + 1)
+}
+
+impl MainReactor {
+    pub(crate) fn new(shared: Arc<Shared>, poll: Poll, acceptor: Acceptor) -> Self {
+        let balance = shared.options.balance.unwrap_or_default();
+        let balancer = Balancer::new(balance, shared.reactors.len());
+        MainReactor { shared, poll, acceptor, balancer, stats: Counters::default(), retry_at: None }
+    }
+
+    /// Runs until the engine is told to stop.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(64);
+        while !self.shared.main.stop.load(Ordering::Acquire) {
+            if let Err(error) = self.poll.poll(&mut events, self.timeout())
+                && error.kind() != ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "the main reactor cannot poll; stopping the engine");
+                return self.shared.stop();
+            }
+            for event in events.iter().filter(|event| event.token() != WAKER) {
+                self.acceptor.set_ready(event.token().0 - 1);
+            }
+            self.accept();
+            self.stats.turns += 1;
+            self.shared.main.stats.store(&self.stats);
+            if self.shared.main.trim.swap(false, Ordering::AcqRel) {
+                memory::trim();
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        match self.retry_at {
+            Some(at) => Some(at.saturating_duration_since(Instant::now())),
+            None if self.acceptor.is_ready() => Some(Duration::ZERO),
+            None => None,
+        }
+    }
+
+    fn accept(&mut self) {
+        if self.retry_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        let (shared, balancer) = (&self.shared, &mut self.balancer);
+        let limit = shared.options.max_connections;
+        let is_full = || limit.is_some_and(|limit| shared.count() >= limit);
+        let round = self.acceptor.accept(is_full, |accepted| hand_over(shared, balancer, accepted));
+        self.acceptor.trouble.move_to(&mut self.stats);
+        self.retry_at = (round == Round::Failed).then(|| Instant::now() + RETRY);
+    }
+}
+
+/// One wake-up at most, and none while the sub-reactor is awake.
+fn hand_over(shared: &Shared, balancer: &mut Balancer, accepted: Accepted) {
+    let load = |reactor: usize| shared.reactors[reactor].load.load(Ordering::Relaxed);
+    let reactor = &shared.reactors[balancer.choose(accepted.address, load)];
+    reactor.load.fetch_add(1, Ordering::Relaxed);
+    let Accepted { fd, peer, listener, is_unix, .. } = accepted;
+    reactor.mailbox.put(Command::Accepted { fd, peer, listener, is_unix });
+}

@@ -1,0 +1,291 @@
+use bytes::Bytes;
+
+/// Bytes that came from a peer and that nobody has taken yet.
+///
+/// `'a` is the reactor's read buffer, never the connection: what is taken can be sent on, to this connection or another,
+/// without a copy. What a callback leaves stays with the engine and is offered again, in front of what comes next.
+///
+/// ```
+/// use wheelhouse::Input;
+///
+/// let mut bytes = *b"\x03abcrest";
+/// let mut input = Input::new(&mut bytes);
+/// input.skip(1);
+/// assert_eq!(input.take_mut(3), b"abc");
+/// assert_eq!(input.peek(), b"rest");
+/// assert_eq!(input.take(), b"rest");
+/// assert!(input.is_empty());
+/// ```
+#[derive(Debug)]
+pub struct Input<'a> {
+    bytes: &'a mut [u8],
+    scratch: Option<&'a mut Vec<u8>>,
+}
+
+impl<'a> Input<'a> {
+    /// An input over these bytes, without scratch; for testing a [`Protocol`](crate::Protocol).
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        Input { bytes, scratch: None }
+    }
+
+    /// An input with room for what a protocol inflates or joins.
+    pub fn with_scratch(bytes: &'a mut [u8], scratch: &'a mut Vec<u8>) -> Self {
+        Input { bytes, scratch: Some(scratch) }
+    }
+
+    /// The bytes, in one piece.
+    pub fn peek(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none (left).
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes all of them.
+    pub fn take(&mut self) -> &'a [u8] {
+        let all = std::mem::take(&mut self.bytes);
+        all
+    }
+
+    /// Takes the first `n`, which may be changed in place.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[track_caller]
+    pub fn take_mut(&mut self, n: usize) -> &'a mut [u8] {
+        assert!(n <= self.bytes.len(), "{n} bytes asked for, {} there", self.bytes.len());
+        let (head, tail) = std::mem::take(&mut self.bytes).split_at_mut(n);
+        self.bytes = tail;
+        head
+    }
+
+    /// Drops the first `n`.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[track_caller]
+    pub fn skip(&mut self, n: usize) {
+        self.take_mut(n);
+    }
+
+    /// An empty buffer of the reactor's, for what a protocol inflates or joins; once per decode.
+    pub fn scratch(&mut self) -> Option<&'a mut Vec<u8>> {
+        self.scratch.take()
+    }
+}
+
+/// What a message is, beside its bytes: text, binary, or a number of a protocol's own.
+///
+/// ```
+/// use wheelhouse::Kind;
+///
+/// assert_eq!(Kind::custom(7).number(), Some(7));
+/// assert_eq!(Kind::TEXT.number(), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kind(u32);
+
+impl Kind {
+    /// Bytes without further meaning.
+    pub const BINARY: Kind = Kind(0);
+    /// Text.
+    pub const TEXT: Kind = Kind(1);
+
+    const CUSTOM: u32 = 0x1_0000;
+
+    /// A kind of a protocol's own.
+    pub const fn custom(number: u16) -> Kind {
+        Kind(Self::CUSTOM | number as u32)
+    }
+
+    /// The number given to [`Kind::custom`].
+    pub const fn number(self) -> Option<u16> {
+        if self.0 & Self::CUSTOM != 0 { Some(self.0 as u16) } else { None }
+    }
+}
+
+/// One message from a peer, borrowed from the reactor's read buffer.
+///
+/// It can be sent as it is: a message is a [`Payload`].
+///
+/// ```
+/// use wheelhouse::{Kind, Message};
+///
+/// let message = Message::new(Kind::TEXT, b"hello");
+/// assert_eq!(message.text(), Some("hello"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    kind: Kind,
+    body: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// A message of this kind.
+    pub fn new(kind: Kind, body: &'a [u8]) -> Self {
+        Message { kind, body }
+    }
+
+    /// A message of bytes.
+    pub fn binary(body: &'a [u8]) -> Self {
+        Message::new(Kind::BINARY, body)
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its bytes, without the protocol's framing.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// Its bytes as text, if they are UTF-8.
+    pub fn text(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.body).ok()
+    }
+
+    /// A copy of it that can go to another thread.
+    pub fn to_payload(&self) -> Payload<'static> {
+        Payload { kind: self.kind, body: Body::Shared(Bytes::copy_from_slice(self.body)) }
+    }
+}
+
+/// What is to be sent: borrowed bytes, or shared ones ([`Bytes`]) that are never copied, and their [`Kind`].
+///
+/// ```
+/// use wheelhouse::{Kind, Payload};
+///
+/// assert_eq!(Payload::from("text").kind(), Kind::TEXT);
+/// assert_eq!(Payload::from(b"bytes").kind(), Kind::BINARY);
+/// let numbered = Payload::from(vec![1, 2, 3]).with_kind(Kind::custom(9));
+/// assert_eq!((numbered.kind(), numbered.bytes()), (Kind::custom(9), &[1, 2, 3][..]));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Payload<'a> {
+    kind: Kind,
+    body: Body<'a>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Body<'a> {
+    Borrowed(&'a [u8]),
+    Shared(Bytes),
+}
+
+impl<'a> Payload<'a> {
+    /// The same bytes as another kind.
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its bytes, without the protocol's framing.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Borrowed(bytes) => bytes,
+            Body::Shared(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn into_body(self) -> Body<'a> {
+        self.body
+    }
+
+    pub(crate) fn body(&self) -> &Body<'a> {
+        &self.body
+    }
+}
+
+macro_rules! payload_from {
+    ($($from:ty, $kind:ident, $value:ident => $body:expr;)*) => { $(
+        impl<'a> From<$from> for Payload<'a> {
+            fn from($value: $from) -> Self {
+                Payload { kind: Kind::$kind, body: $body }
+            }
+        }
+    )* }
+}
+
+payload_from! {
+    &'a [u8], BINARY, bytes => Body::Borrowed(bytes);
+    &'a Vec<u8>, BINARY, bytes => Body::Borrowed(bytes);
+    &'a str, TEXT, text => Body::Borrowed(text.as_bytes());
+    &'a String, TEXT, text => Body::Borrowed(text.as_bytes());
+    Vec<u8>, BINARY, bytes => Body::Shared(bytes.into());
+    String, TEXT, text => Body::Shared(text.into());
+    Bytes, BINARY, bytes => Body::Shared(bytes);
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Payload { kind: Kind::BINARY, body: Body::Borrowed(bytes) }
+    }
+}
+
+impl<'a> From<Message<'a>> for Payload<'a> {
+    fn from(message: Message<'a>) -> Self {
+        Payload { kind: message.kind, body: Body::Borrowed(message.body) }
+    }
+}
+
+/// What became of a send, as far as it can be known at once: a corked payload has neither gone nor been refused by the
+/// kernel.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Sent};
+///
+/// fn push(conn: &mut Conn<'_>) -> Action {
+///     match conn.send("more") {
+///         Sent::Accepted => Action::Continue,
+///         Sent::Full => Action::Continue, // stop producing: `on_writable` will come
+///         Sent::Refused(_) => Action::Close,
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Taken; it leaves in order.
+    Accepted,
+    /// Taken, and the queue is over the high-water mark: `on_writable` will come once it is down to the low one.
+    Full,
+    /// Nothing of it was taken.
+    Refused(Refusal),
+}
+
+/// Why nothing of a payload was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The connection is closing, or its writing half is already closed.
+    Closing,
+    /// With it the queue would exceed the listener's limit.
+    OverLimit,
+    /// The protocol cannot carry it: a newline in a line, a length that does not fit.
+    NotEncodable,
+}
+
+impl Sent {
+    /// Whether the queue is over the high-water mark.
+    pub fn is_full(self) -> bool {
+        matches!(self, Sent::Full)
+    }
+
+    /// Whether nothing of it was taken.
+    pub fn is_refused(self) -> bool {
+        matches!(self, Sent::Refused(_))
+    }
+}

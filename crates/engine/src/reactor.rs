@@ -1,0 +1,101 @@
+use std::time::{Duration, Instant};
+
+use crate::{Audience, Conn, ConnId, Connect, Payload, ReactorId, Result, TimerKind, sub_reactor::Core};
+
+/// The sub-reactor that a callback runs on: its connections, its timers, dialling.
+///
+/// ```
+/// use std::time::Duration;
+/// use wheelhouse::{Action, Conn, Handler, Message, Reactor, TimerKind};
+///
+/// const SWEEP: TimerKind = TimerKind(1);
+///
+/// struct Sweeper;
+///
+/// impl Handler for Sweeper {
+///     type Session = ();
+///
+///     fn on_start(&mut self, reactor: &mut Reactor<'_>) {
+///         reactor.set_timer(SWEEP, Duration::from_secs(60));
+///     }
+///
+///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
+///         Action::Continue
+///     }
+///
+///     fn on_reactor_timer(&mut self, reactor: &mut Reactor<'_>, timer: TimerKind) {
+///         println!("{} connections", reactor.len());
+///         reactor.set_timer(timer, Duration::from_secs(60));
+///     }
+/// }
+/// ```
+pub struct Reactor<'a> {
+    pub(crate) core: &'a mut Core,
+}
+
+impl<'a> Reactor<'a> {
+    pub(crate) fn new(core: &'a mut Core) -> Reactor<'a> {
+        Reactor { core }
+    }
+}
+
+impl Reactor<'_> {
+    /// Which reactor this is.
+    pub fn id(&self) -> ReactorId {
+        self.core.id
+    }
+
+    /// The reactor's clock: read once a turn, and the same for the whole turn. A callback that takes long sees old time.
+    pub fn now(&self) -> Instant {
+        self.core.clock.now()
+    }
+
+    /// A connection of this reactor; none when it is gone or going, or on another reactor.
+    pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_>> {
+        self.core.is_here(id).then(|| Conn::new(self.core, id.key(), id))
+    }
+
+    /// Connections of this reactor, those being dialled or closed included.
+    pub fn len(&self) -> usize {
+        self.core.connections.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The ids of this reactor's connections, as they are now.
+    pub fn connections(&self) -> Vec<ConnId> {
+        let connections = &self.core.connections;
+        connections.keys_from(crate::id::Key(0)).filter_map(|key| connections.id(key)).collect()
+    }
+
+    /// Dials on this reactor. The id is known at once; `on_open` tells of success, `on_close` of failure
+    /// ([`CloseReason::ConnectFailed`](crate::CloseReason::ConnectFailed),
+    /// [`ConnectTimeout`](crate::CloseReason::ConnectTimeout)). What is sent before `on_open` waits.
+    ///
+    /// # Errors
+    /// A bad address or option, and a reactor that can hold no more connections.
+    pub fn connect(&mut self, to: Connect) -> Result<ConnId> {
+        self.core.connect(to)
+    }
+
+    /// Calls [`Handler::on_reactor_timer`](crate::Handler::on_reactor_timer) once, after so long; a timer of the same kind
+    /// is moved. Never early; late by up to 2 ms and the turn's length. More than 24 days count as 24 days.
+    pub fn set_timer(&mut self, kind: TimerKind, after: Duration) {
+        self.core.set_reactor_timer(kind, after);
+    }
+
+    /// Takes a timer back. False when none of that kind was set.
+    pub fn cancel_timer(&mut self, kind: TimerKind) -> bool {
+        self.core.cancel_reactor_timer(kind)
+    }
+
+    /// Sends to all of this reactor's connections that are open now, in slices between which events are served; each
+    /// connection sees it in order with whatever else it is sent.
+    pub fn broadcast(&mut self, to: Audience, payload: impl Into<Payload<'static>>) {
+        self.core.settle();
+        self.core.broadcast(to, payload.into());
+    }
+}

@@ -1,0 +1,151 @@
+//! What the threads of one engine share, and how a command finds its reactor.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use crossbeam_channel::Sender;
+use crossbeam_utils::CachePadded;
+
+use crate::{
+    ConnId, ReactorId,
+    connections::Roll,
+    fd_index::FdIndex,
+    mailbox::{Command, Mailbox},
+    options::Options,
+    resolver::Query,
+    stats::Published,
+};
+
+/// One per engine, behind an `Arc`.
+pub(crate) struct Shared {
+    pub(crate) origin: Instant,
+    pub(crate) options: Options,
+    pub(crate) fds: FdIndex,
+    pub(crate) reactors: Box<[ReactorShared]>,
+    pub(crate) main: MainShared,
+    pub(crate) resolver: OnceLock<Sender<Query>>,
+    /// Whose turn it is to dial.
+    pub(crate) next_dial: AtomicUsize,
+    pub(crate) stopping: AtomicBool,
+}
+
+/// What others may see and ask of one sub-reactor.
+pub(crate) struct ReactorShared {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) roll: Roll,
+    pub(crate) stats: CachePadded<Published>,
+    /// Connections on their way to the reactor or in its slabs.
+    pub(crate) load: CachePadded<AtomicUsize>,
+}
+
+/// What others may ask of the main reactor.
+pub(crate) struct MainShared {
+    pub(crate) waker: mio::Waker,
+    pub(crate) stats: CachePadded<Published>,
+    pub(crate) stop: AtomicBool,
+    pub(crate) trim: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn reactor(&self, id: ReactorId) -> Option<&ReactorShared> {
+        self.reactors.get(id.index())
+    }
+
+    /// The reactor of a connection; none when the id is of another engine.
+    pub(crate) fn owner(&self, id: ConnId) -> Option<(ReactorId, &ReactorShared)> {
+        self.reactor(id.reactor()).map(|reactor| (id.reactor(), reactor))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.reactors.iter().map(|reactor| reactor.load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Asks the main reactor to give freed memory back: it is not on anybody's hot path.
+    pub(crate) fn ask_to_trim(&self) {
+        if !self.main.trim.swap(true, Ordering::AcqRel) {
+            let _ = self.main.waker.wake();
+        }
+    }
+
+    /// Stops every thread; the first call counts.
+    pub(crate) fn stop(&self) {
+        if self.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.main.stop.store(true, Ordering::Release);
+        let _ = self.main.waker.wake();
+        for reactor in &self.reactors {
+            reactor.mailbox.put(Command::Stop);
+        }
+    }
+}
+
+/// What a reactor's own callbacks asked for through a `Handle`: no queue between threads, no wake-up, and the same order
+/// as what they ask of their `Conn`.
+#[derive(Default)]
+pub(crate) struct Local {
+    commands: RefCell<VecDeque<Command>>,
+    waiting: Cell<usize>,
+}
+
+impl Local {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.get() == 0
+    }
+
+    pub(crate) fn push(&self, command: Command) {
+        self.commands.borrow_mut().push_back(command);
+        self.waiting.set(self.waiting.get() + 1);
+    }
+
+    /// The first command, if `wanted` says so.
+    pub(crate) fn pop_if(&self, wanted: impl FnOnce(&Command) -> bool) -> Option<Command> {
+        let mut commands = self.commands.borrow_mut();
+        if !wanted(commands.front()?) {
+            return None;
+        }
+        self.waiting.set(self.waiting.get() - 1);
+        commands.pop_front()
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// The reactor that runs on this thread.
+struct Current {
+    engine: *const Shared,
+    reactor: ReactorId,
+    local: Rc<Local>,
+}
+
+/// Makes this thread that reactor's.
+pub(crate) fn enter(shared: &Arc<Shared>, reactor: ReactorId) -> Rc<Local> {
+    let local = Rc::new(Local::default());
+    let current = Current { engine: Arc::as_ptr(shared), reactor, local: Rc::clone(&local) };
+    CURRENT.with_borrow_mut(|slot| *slot = Some(current));
+    local
+}
+
+/// The engine's reactor whose thread this is, if it is one's.
+pub(crate) fn current(shared: &Arc<Shared>) -> Option<(ReactorId, Rc<Local>)> {
+    CURRENT.with_borrow(|slot| {
+        let current = slot.as_ref().filter(|current| current.engine == Arc::as_ptr(shared))?;
+        Some((current.reactor, Rc::clone(&current.local)))
+    })
+}
+
+/// Whether this thread is a reactor's, of whichever engine: reactors never wait.
+pub(crate) fn is_reactor_thread() -> bool {
+    CURRENT.with_borrow(Option::is_some)
+}

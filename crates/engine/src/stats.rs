@@ -1,0 +1,110 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a reactor has counted since its start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The same where other threads can read it: written by the reactor alone, once a turn.
+        #[derive(Debug, Default)]
+        pub(crate) struct Published {
+            $($name: AtomicU64,)*
+        }
+
+        impl Published {
+            pub(crate) fn store(&self, counters: &Counters) {
+                $(self.$name.store(counters.$name, Ordering::Relaxed);)*
+            }
+
+            pub(crate) fn load(&self) -> Counters {
+                Counters { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl std::ops::Add for Counters {
+            type Output = Counters;
+
+            fn add(self, other: Counters) -> Counters {
+                Counters { $($name: self.$name + other.$name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted,
+    /// Connections accepted and dropped at once: descriptors had run out, or a limit was met.
+    shed,
+    /// Times that accepting failed and was put off.
+    accept_errors,
+    /// Connections dialled.
+    dialled,
+    /// Connections that reached `on_open`.
+    opened,
+    /// Connections closed, of those accepted or dialled.
+    closed,
+    /// Connections there are: a gauge.
+    connections,
+    /// Messages (of raw connections: reads) given to the handler.
+    messages_in,
+    /// Bytes read.
+    bytes_in,
+    /// Payloads accepted by `send`.
+    messages_out,
+    /// Bytes the kernel took.
+    bytes_out,
+    /// Bytes that were accepted and never sent.
+    bytes_unsent,
+    /// Sends refused because the queue was at its limit.
+    sends_refused,
+    /// Messages dropped by [`Policy::DropMessage`](crate::Policy::DropMessage).
+    messages_dropped,
+    /// Events that met a connection other than the one they were meant for, and were dropped.
+    stale_events,
+    /// Commands for connections that were gone, dropped.
+    late_commands,
+    /// Commands taken from the mailbox.
+    commands,
+    /// Panics in callbacks.
+    panics,
+    /// Times the loop went round.
+    turns,
+    /// Times the event batch came back full, and was grown.
+    full_batches,
+    /// Bytes of buffers lent to connections: a gauge.
+    buffered,
+    /// Timers pending: a gauge.
+    timers,
+}
+
+/// A snapshot of what the engine has counted.
+///
+/// Each reactor's counters are from the end of one of its turns; together they are not of one instant.
+///
+/// ```
+/// # use wheelhouse::Handle;
+/// fn report(handle: &Handle) {
+///     let total = handle.stats().total();
+///     println!("{} connections, {} messages in", total.connections, total.messages_in);
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The main reactor: what it accepted and shed. All zero with `reuse_port`.
+    pub main: Counters,
+    /// The sub-reactors, in the order of their ids.
+    pub reactors: Vec<Counters>,
+}
+
+impl Stats {
+    /// All of them added up.
+    pub fn total(&self) -> Counters {
+        self.reactors.iter().fold(self.main, |sum, reactor| sum + *reactor)
+    }
+}

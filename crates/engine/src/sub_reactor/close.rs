@@ -1,0 +1,170 @@
+//! How a connection ends: asked for anywhere, done in one place.
+
+use std::{io, time::Duration};
+
+use mio::unix::SourceFd;
+use socket2::SockRef;
+use std::os::fd::AsRawFd;
+
+use super::{Core, core::Doomed};
+use crate::{
+    CloseReason,
+    connection::{Flags, Phase},
+    id::Key,
+};
+
+impl Core {
+    /// Close gracefully: flush, FIN, discard until the peer's FIN.
+    pub(crate) fn finish(&mut self, key: Key) {
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+        let stamp = self.clock.stamp();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.phase {
+            Phase::Connecting => return self.doom(key, CloseReason::Local, None, 0),
+            Phase::Open => {}
+            _ => return,
+        }
+        connection.phase = Phase::Finishing;
+        connection.since = stamp;
+        if connection.flags.contains(Flags::EOF) {
+            connection.flags |= Flags::PEER_FIRST;
+        }
+        // The rest follows when the queue is empty: at the end of the batch, of the turn, or whenever the peer reads.
+        self.put_dirty(key);
+        self.arm(key);
+    }
+
+    /// Close gracefully, and tell `on_close` of this reason.
+    pub(super) fn finish_because(&mut self, key: Key, reason: CloseReason, error: io::Error) {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
+            return;
+        };
+        connection.extras().closing = Some((reason, error));
+        self.finish(key);
+    }
+
+    /// What the kernel takes now goes out, the rest is lost.
+    pub(crate) fn close(&mut self, key: Key, reason: CloseReason) {
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.phase != Phase::Closed {
+            let blocked = connection.flags.contains(Flags::WRITE_INTEREST);
+            if self.corked(key) > 0 {
+                self.flush_cork();
+            } else if !blocked {
+                self.flush(key);
+            }
+        }
+        self.doom(key, reason, None, 0);
+    }
+
+    /// Nothing goes out but a reset.
+    pub(crate) fn reset(&mut self, key: Key, reason: CloseReason) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.flags |= Flags::RESET;
+        }
+        self.doom(key, reason, None, 0);
+    }
+
+    /// FIN behind what is queued; reading goes on.
+    pub(crate) fn shutdown_write(&mut self, key: Key) {
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.takes_output() {
+            connection.flags |= Flags::SHUT_WANTED;
+            self.put_dirty(key);
+        }
+    }
+
+    /// The connection is over: no payload, no callback but `on_close` at the end of the turn. The first reason stays.
+    pub(super) fn doom(&mut self, key: Key, reason: CloseReason, error: Option<io::Error>, in_hand: u64) {
+        let corked = self.drop_cork(key) as u64;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.phase == Phase::Closed {
+            return;
+        }
+        connection.phase = Phase::Closed;
+        let closing = connection.extras.as_mut().and_then(|extras| extras.closing.take());
+        let (reason, error) = closing.map_or((reason, error), |(reason, error)| (reason, Some(error)));
+        let unsent = in_hand + corked + connection.queued() as u64;
+        self.doomed.push(Doomed { key, reason, error, unsent });
+    }
+
+    /// The queue is empty and the connection is to finish: FIN, and the peer has its time to answer.
+    pub(super) fn half_close(&mut self, key: Key) {
+        let stamp = self.clock.stamp();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.flags.contains(Flags::EOF) {
+            // All input is read: closing says FIN, and no reset.
+            let reason = match connection.flags.contains(Flags::PEER_FIRST) {
+                true => CloseReason::Peer { code: None },
+                false => CloseReason::Local,
+            };
+            return self.doom(key, reason, None, 0);
+        }
+        connection.phase = Phase::Lingering;
+        connection.since = stamp;
+        // Whoever paused: what comes from now on is discarded.
+        connection.flags.remove(Flags::PAUSES);
+        connection.flags |= Flags::READABLE;
+        self.free_inbound(key);
+        self.say_fin(key);
+        self.put_ready(key);
+        self.arm(key);
+    }
+
+    /// FIN for [`Core::shutdown_write`].
+    pub(super) fn send_fin(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.flags.remove(Flags::SHUT_WANTED);
+        self.say_fin(key);
+        self.close_if_both_done(key);
+    }
+
+    fn say_fin(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let already = connection.flags.contains(Flags::SHUT);
+        connection.flags |= Flags::SHUT;
+        let Some(fd) = connection.fd.as_ref().filter(|_| !already) else { return };
+        if let Err(error) = self.io.shutdown_write(std::os::fd::AsFd::as_fd(fd)) {
+            self.doom(key, CloseReason::Io, Some(error), 0);
+        }
+    }
+
+    /// Both sides have said FIN, and everything is flushed.
+    pub(super) fn close_if_both_done(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.flags.contains(Flags::EOF | Flags::SHUT) && connection.phase == Phase::Open {
+            self.doom(key, CloseReason::Peer { code: None }, None, 0);
+        }
+    }
+
+    /// Takes the socket apart, after `on_close`.
+    pub(super) fn dispose(&mut self, key: Key) {
+        self.free_buffers(key);
+        let Some(id) = self.connections.id(key) else { return };
+        let Some(connection) = self.connections.remove(key) else { return };
+        debug_assert!(connection.deadline.is_none(), "a deadline outlived its connection");
+        if let Some(fd) = &connection.fd {
+            if connection.flags.contains(Flags::RESET) {
+                let _ = SockRef::from(fd).set_linger(Some(Duration::ZERO));
+            }
+            if connection.flags.contains(Flags::DUPLICATED) {
+                let _ = self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
+            }
+            self.shared.fds.remove(fd.as_raw_fd());
+        }
+        self.profiles.leave(connection.profile);
+        let here = &self.shared.reactors[self.id.index()];
+        here.roll.leave(id);
+        here.load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.stats.closed += 1;
+        self.plan_tidying();
+    }
+}

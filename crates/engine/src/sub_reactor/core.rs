@@ -1,0 +1,294 @@
+use std::{collections::VecDeque, io, rc::Rc, sync::Arc};
+
+use mio::{Poll, Token, unix::SourceFd};
+use std::os::fd::AsRawFd;
+use wheelhouse_ring::Pool;
+use wheelhouse_wheel::{TimerKey, Wheel};
+
+use super::{deadlines::Due, mass::Mass, write::Cork};
+use crate::{
+    CloseReason, ConnId, Listener, ReactorId, TimerKind,
+    clock::Clock,
+    connection::{Connection, Flags, Inbound, Phase},
+    connections::Connections,
+    id::Key,
+    io::Io,
+    mailbox::Command,
+    options::Options,
+    outbound::Outbound,
+    profile::{Profile, Profiles},
+    shared::{Local, Shared},
+    stats::Counters,
+};
+
+/// A sub-reactor without its handler: what `Conn` and `Reactor` act upon, and why neither is generic.
+pub(crate) struct Core {
+    pub(crate) id: ReactorId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) poll: Poll,
+    pub(crate) io: Io,
+    pub(crate) clock: Clock,
+    pub(crate) connections: Connections,
+    pub(crate) profiles: Profiles,
+    pub(crate) stats: Counters,
+    pub(super) wheel: Wheel<Due>,
+    pub(super) timers: Vec<(TimerKind, TimerKey)>,
+    pub(super) pool: Pool,
+    /// Bytes in linear storage: bounded together with what the pool has lent.
+    pub(super) linear: usize,
+    pub(super) cork: Cork,
+    /// Where a protocol writes what does not go straight into the cork.
+    pub(super) encoded: Vec<u8>,
+    /// Queues without a connection, kept for the next one that needs one.
+    pub(super) spare_queues: Vec<Box<Outbound>>,
+    pub(super) local: Rc<Local>,
+    pub(super) masses: VecDeque<Mass>,
+    /// To be served before the next sleep: their budget was spent, or they were resumed.
+    pub(super) ready: Vec<ConnId>,
+    /// To be flushed at the end of the turn.
+    pub(super) dirty: Vec<ConnId>,
+    /// Whose `on_writable` is due.
+    pub(super) writable: Vec<ConnId>,
+    pub(super) doomed: Vec<Doomed>,
+    pub(super) stopping: bool,
+    pub(super) housekeeping: bool,
+}
+
+/// A connection to be closed at the end of the turn.
+pub(super) struct Doomed {
+    pub(super) key: Key,
+    pub(super) reason: CloseReason,
+    pub(super) error: Option<io::Error>,
+    pub(super) unsent: u64,
+}
+
+impl Core {
+    pub(crate) fn new(
+        id: ReactorId,
+        shared: Arc<Shared>,
+        poll: Poll,
+        local: Rc<Local>,
+        listeners: &[Listener],
+    ) -> Core {
+        let clock = Clock::new(shared.origin);
+        let memory = shared.options.buffer_memory / shared.reactors.len();
+        Core {
+            id,
+            poll,
+            io: Io::Kernel,
+            connections: Connections::new(id),
+            profiles: Profiles::new(listeners),
+            stats: Counters::default(),
+            wheel: Wheel::new(clock.tick()),
+            timers: Vec::new(),
+            pool: Pool::new(memory),
+            linear: 0,
+            cork: Cork::default(),
+            encoded: Vec::new(),
+            spare_queues: Vec::new(),
+            local,
+            masses: VecDeque::new(),
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            writable: Vec::new(),
+            doomed: Vec::new(),
+            stopping: false,
+            housekeeping: false,
+            clock,
+            shared,
+        }
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// Whether the connection of that name is here and not about to be closed.
+    pub(crate) fn is_here(&mut self, id: ConnId) -> bool {
+        id.reactor() == self.id && self.connections.find(id).is_some_and(|c| c.phase != Phase::Closed)
+    }
+
+    pub(crate) fn profile_of(&self, key: Key) -> Option<&Profile> {
+        self.profiles.get(self.connections.get(key)?.profile)
+    }
+
+    /// Carries out what this thread's callbacks have asked for through a `Handle`, before what they ask for directly: one
+    /// order. A posted closure needs the handler, and holds up what is behind it until the callback has returned.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        if !self.local.is_empty() {
+            self.settle_all();
+        }
+    }
+
+    #[cold]
+    fn settle_all(&mut self) {
+        let local = Rc::clone(&self.local);
+        while let Some(command) = local.pop_if(Command::needs_no_handler) {
+            if command.is_refusable() {
+                self.mailbox().release();
+            }
+            self.carry_out(command);
+        }
+    }
+
+    /// What a command asks of connections; one that needs the handler is the stage's to carry out.
+    pub(super) fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Send { to, payload } => {
+                if self.is_here(to) {
+                    self.send(to.key(), payload);
+                } else {
+                    self.stats.late_commands += 1;
+                }
+            }
+            Command::SendMany { to, payload } => self.send_many(to, payload),
+            Command::Broadcast { to, payload } => self.broadcast(to, payload),
+            Command::Close(id) => self.on_time(id, |core, key| core.close(key, CloseReason::Local)),
+            Command::Reset(id) => self.on_time(id, |core, key| core.reset(key, CloseReason::Local)),
+            Command::Finish(id) => self.on_time(id, Core::finish),
+            Command::Resume(id) => self.on_time(id, Core::resume),
+            Command::Stop => self.stop(),
+            other => debug_assert!(!other.needs_no_handler(), "a command that was forgotten here"),
+        }
+    }
+
+    /// Does it to the connection, or counts that it came too late.
+    fn on_time(&mut self, id: ConnId, deed: impl FnOnce(&mut Core, Key)) {
+        if self.is_here(id) {
+            deed(self, id.key());
+        } else {
+            self.stats.late_commands += 1;
+        }
+    }
+
+    /// Begins to close every connection, in slices.
+    fn stop(&mut self) {
+        if !std::mem::replace(&mut self.stopping, true) {
+            self.masses.push_back(Mass::shutdown(self.connections.next_sequence()));
+        }
+    }
+
+    pub(crate) fn mailbox(&self) -> &crate::mailbox::Mailbox {
+        &self.shared.reactors[self.id.index()].mailbox
+    }
+
+    // ---- reading: pauses
+
+    pub(crate) fn pause(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.flags |= Flags::PAUSED;
+        }
+    }
+
+    pub(crate) fn resume(&mut self, key: Key) {
+        self.unpause(key, Flags::PAUSED);
+    }
+
+    pub(crate) fn set_auto_pause(&mut self, key: Key, on: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.flags.set(Flags::NO_AUTO_PAUSE, !on);
+        if !on {
+            self.unpause(key, Flags::AUTO_PAUSED);
+        }
+    }
+
+    /// No edge will come for the bytes that waited meanwhile: the ready list is the edge.
+    pub(super) fn unpause(&mut self, key: Key, pause: Flags) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.flags.intersects(pause) {
+            return;
+        }
+        connection.flags.remove(pause);
+        connection.flags |= Flags::READABLE;
+        self.put_ready(key);
+    }
+
+    pub(super) fn put_ready(&mut self, key: Key) {
+        let Some(id) = self.connections.id(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.flags.contains(Flags::IN_READY) {
+            connection.flags |= Flags::IN_READY;
+            self.ready.push(id);
+        }
+    }
+
+    // ---- storage
+
+    /// Bytes of buffers held outside the connections.
+    pub(super) fn buffered(&self) -> usize {
+        self.pool.lent() + self.linear
+    }
+
+    /// The bound is met: the connection that holds most gives way, never the one that came last. False when `key` itself
+    /// was that one, or nobody holds anything.
+    #[cold]
+    pub(super) fn relieve(&mut self, key: Key) -> bool {
+        let holds =
+            |c: &Connection| c.inbound.capacity() + c.outbound.as_ref().map_or(0, |queue| queue.capacity());
+        let connections = &self.connections;
+        let candidates = connections.keys_from(Key(0)).filter_map(|key| Some((key, connections.get(key)?)));
+        let alive = candidates.filter(|(_, connection)| connection.phase != Phase::Closed);
+        let greatest = alive.map(|(key, connection)| (holds(connection), key)).max_by_key(|&(held, _)| held);
+        let victim = greatest.filter(|&(held, _)| held > 0).map_or(key, |(_, victim)| victim);
+        if let Some(connection) = self.connections.get(victim) {
+            tracing::warn!(
+                reactor = self.id.0,
+                key = victim.0,
+                held = holds(connection),
+                "out of buffer memory"
+            );
+        }
+        self.reset(victim, CloseReason::MemoryPressure);
+        self.free_buffers(victim);
+        victim != key
+    }
+
+    /// Gives a closing connection's buffers back.
+    pub(super) fn free_buffers(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
+            Inbound::Inline { .. } => {}
+            Inbound::Ring(mut ring) => ring.clear(&mut self.pool),
+            Inbound::Linear(linear) => self.linear -= linear.bytes.len(),
+        }
+        if let Some(queue) = connection.outbound.take() {
+            self.recycle(queue);
+        }
+    }
+
+    pub(super) fn recycle(&mut self, mut queue: Box<Outbound>) {
+        queue.clear(&mut self.pool);
+        if self.spare_queues.len() < SPARE_QUEUES {
+            self.spare_queues.push(queue);
+        }
+    }
+
+    // ---- the kernel's lists
+
+    pub(super) fn register(&mut self, key: Key) -> io::Result<()> {
+        self.with_source(key, |poll, source, token, interest| {
+            poll.registry().register(source, token, interest)
+        })
+    }
+
+    pub(super) fn reregister(&mut self, key: Key) -> io::Result<()> {
+        self.with_source(key, |poll, source, token, interest| {
+            poll.registry().reregister(source, token, interest)
+        })
+    }
+
+    fn with_source(
+        &mut self,
+        key: Key,
+        call: impl FnOnce(&Poll, &mut SourceFd<'_>, Token, mio::Interest) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some(connection) = self.connections.get(key) else { return Ok(()) };
+        let Some(fd) = &connection.fd else { return Ok(()) };
+        let token = Token(ConnId::new(self.id, key, connection.sequence).as_u64() as usize);
+        call(&self.poll, &mut SourceFd(&fd.as_raw_fd()), token, connection.interest())
+    }
+}
+
+/// Queues kept for the next connection that falls behind.
+const SPARE_QUEUES: usize = 64;

@@ -1,0 +1,249 @@
+//! Deadlines: one entry of the wheel for all the engine's own of a connection, and the handler's timers beside it.
+
+use std::time::Duration;
+
+use wheelhouse_wheel::Tick;
+
+use super::Core;
+use crate::{
+    CloseReason, TimerKind,
+    connection::{Connection, Flags, Phase},
+    id::Key,
+    options,
+};
+
+/// What an entry of the wheel stands for, in 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// The nearest of a connection's own deadlines.
+    Deadline(Key),
+    /// A timer of the handler's: the connection's key in 24 bits, the kind in 32.
+    Timer(ConnTimer),
+    /// A timer of the handler's without a connection.
+    ReactorTimer(TimerKind),
+    /// Accepting, put off after an error.
+    Accept,
+    /// Giving memory back after a storm.
+    Housekeeping,
+}
+
+/// A connection's key and a timer's kind, packed so that [`Due`] has 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnTimer {
+    key: [u8; 3],
+    kind: [u8; 4],
+}
+
+const _: () = assert!(size_of::<Due>() == 8);
+
+impl ConnTimer {
+    fn new(key: Key, kind: TimerKind) -> Self {
+        let [a, b, c, _] = key.0.to_le_bytes();
+        ConnTimer { key: [a, b, c], kind: kind.0.to_le_bytes() }
+    }
+
+    pub(super) fn key(self) -> Key {
+        let [a, b, c] = self.key;
+        Key(u32::from_le_bytes([a, b, c, 0]))
+    }
+
+    pub(super) fn kind(self) -> TimerKind {
+        TimerKind(u32::from_le_bytes(self.kind))
+    }
+}
+
+/// The longest that a timer waits.
+fn clamp(after: Duration) -> Duration {
+    after.min(Duration::from_millis(options::IDLE_TIMEOUT.max))
+}
+
+impl Core {
+    // ---- the engine's own
+
+    /// Sees to it that the wheel calls no later than the connection's nearest deadline. An earlier entry stays where it is:
+    /// it finds out when it fires.
+    pub(super) fn arm(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let Some((at, _)) = self.nearest(connection) else { return };
+        match connection.deadline {
+            Some(entry) if self.wheel.deadline(entry).is_some_and(|armed| armed <= at) => {}
+            Some(entry) => {
+                self.wheel.reschedule(entry, at);
+            }
+            None => {
+                let entry = self.wheel.schedule(at, Due::Deadline(key));
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.deadline = Some(entry);
+                }
+            }
+        }
+    }
+
+    /// A connection's entry has fired: closes what is due, or puts the entry back where it belongs.
+    pub(super) fn meet_deadline(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.deadline = None;
+        if connection.phase == Phase::Closed {
+            return;
+        }
+        let nearest = self.connections.get(key).and_then(|connection| self.nearest(connection));
+        match nearest {
+            Some((at, reason)) if at <= self.clock.tick() => match reason {
+                // Who does not read would not see a FIN either.
+                CloseReason::WriteStall => self.reset(key, reason),
+                reason => self.close(key, reason),
+            },
+            _ => self.arm(key),
+        }
+    }
+
+    /// The nearest of all that the connection must not outlive.
+    fn nearest(&self, connection: &Connection) -> Option<(Tick, CloseReason)> {
+        let options = self.options();
+        let after = |since, limit: Duration, reason| (self.clock.tick_after(since, limit), reason);
+        let stall = |limit: Option<Duration>| {
+            let queue = connection.outbound.as_ref().filter(|queue| !queue.is_empty())?;
+            limit.map(|limit| after(queue.progress, limit, CloseReason::WriteStall))
+        };
+        match connection.phase {
+            Phase::Closed => None,
+            Phase::Connecting => {
+                let dialling = connection.extras.as_ref()?.dialling.as_ref()?;
+                Some((dialling.deadline, CloseReason::ConnectTimeout))
+            }
+            Phase::Finishing => stall(options.write_stall_timeout.or(Some(options.close_timeout))),
+            Phase::Lingering => {
+                Some(after(connection.since, options.close_timeout, CloseReason::CloseTimeout))
+            }
+            Phase::Open => {
+                let idle = self
+                    .idle_timeout(connection)
+                    .map(|limit| after(connection.last_activity, limit, CloseReason::Idle));
+                let lifetime =
+                    options.lifetime.map(|limit| after(connection.since, limit, CloseReason::Lifetime));
+                let authentication = self
+                    .profiles
+                    .get(connection.profile)
+                    .and_then(|profile| profile.authentication)
+                    .filter(|_| !connection.flags.contains(Flags::AUTHENTICATED))
+                    .map(|limit| after(connection.since, limit, CloseReason::Auth));
+                [idle, lifetime, authentication, stall(options.write_stall_timeout)]
+                    .into_iter()
+                    .flatten()
+                    .min_by_key(|(at, _)| *at)
+            }
+        }
+    }
+
+    fn idle_timeout(&self, connection: &Connection) -> Option<Duration> {
+        if connection.flags.contains(Flags::NO_IDLE) {
+            return None;
+        }
+        let own = connection.extras.as_ref().and_then(|extras| extras.idle);
+        own.or(self.options().idle_timeout)
+    }
+
+    pub(crate) fn set_idle_timeout(&mut self, key: Key, after: Option<Duration>) {
+        let stamp = self.clock.stamp();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.last_activity = stamp;
+        connection.flags.set(Flags::NO_IDLE, after.is_none());
+        if let Some(after) = after {
+            connection.extras().idle = Some(clamp(after));
+        }
+        self.arm(key);
+    }
+
+    pub(crate) fn authenticated(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.flags |= Flags::AUTHENTICATED;
+        }
+    }
+
+    // ---- the handler's
+
+    pub(crate) fn set_timer(&mut self, key: Key, kind: TimerKind, after: Duration) {
+        let at = self.clock.tick_after(self.clock.stamp(), clamp(after));
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
+            return;
+        };
+        let timers = &mut connection.extras().timers;
+        match timers.iter().find(|(set, _)| *set == kind) {
+            Some(&(_, entry)) => {
+                self.wheel.reschedule(entry, at);
+            }
+            None => timers.push((kind, self.wheel.schedule(at, Due::Timer(ConnTimer::new(key, kind))))),
+        }
+    }
+
+    pub(crate) fn cancel_timer(&mut self, key: Key, kind: TimerKind) -> bool {
+        self.forget_timer(key, kind).is_some_and(|entry| self.wheel.cancel(entry).is_some())
+    }
+
+    /// Takes the timer off the connection's list: it was cancelled, or has fired.
+    pub(super) fn forget_timer(&mut self, key: Key, kind: TimerKind) -> Option<wheelhouse_wheel::TimerKey> {
+        let timers = &mut self.connections.get_mut(key)?.extras.as_mut()?.timers;
+        let position = timers.iter().position(|(set, _)| *set == kind)?;
+        Some(timers.swap_remove(position).1)
+    }
+
+    pub(crate) fn set_reactor_timer(&mut self, kind: TimerKind, after: Duration) {
+        let at = self.clock.tick_after(self.clock.stamp(), clamp(after));
+        match self.timers.iter().find(|(set, _)| *set == kind) {
+            Some(&(_, entry)) => {
+                self.wheel.reschedule(entry, at);
+            }
+            None => self.timers.push((kind, self.wheel.schedule(at, Due::ReactorTimer(kind)))),
+        }
+    }
+
+    pub(crate) fn cancel_reactor_timer(&mut self, kind: TimerKind) -> bool {
+        self.forget_reactor_timer(kind).is_some_and(|entry| self.wheel.cancel(entry).is_some())
+    }
+
+    pub(super) fn forget_reactor_timer(&mut self, kind: TimerKind) -> Option<wheelhouse_wheel::TimerKey> {
+        let position = self.timers.iter().position(|(set, _)| *set == kind)?;
+        Some(self.timers.swap_remove(position).1)
+    }
+
+    /// Takes every entry of a connection off the wheel: it is going.
+    pub(super) fn disarm(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(entry) = connection.deadline.take() {
+            self.wheel.cancel(entry);
+        }
+        if let Some(extras) = &mut connection.extras {
+            for (_, entry) in extras.timers.drain(..) {
+                self.wheel.cancel(entry);
+            }
+        }
+    }
+
+    /// A connect is made: what follows has deadlines of its own.
+    pub(super) fn disarm_deadline(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(entry) = connection.deadline.take() {
+            self.wheel.cancel(entry);
+        }
+        self.arm(key);
+    }
+
+    /// Schedules one of the reactor's own chores.
+    pub(super) fn schedule_chore(&mut self, chore: Due, after: Duration) {
+        let at = self.clock.tick_after(self.clock.stamp(), after);
+        self.wheel.schedule(at, chore);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timers_key_and_kind_come_back_whole() {
+        for (key, kind) in [(0, 0), (0xff_ffff, u32::MAX), (0x12_3456, 0x789a_bcde)] {
+            let timer = ConnTimer::new(Key(key), TimerKind(kind));
+            assert_eq!((timer.key(), timer.kind()), (Key(key), TimerKind(kind)));
+        }
+    }
+}

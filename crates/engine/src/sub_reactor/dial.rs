@@ -1,0 +1,205 @@
+//! Connections that we begin.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    os::fd::{AsRawFd, OwnedFd},
+    sync::atomic::Ordering,
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::Core;
+use crate::{
+    Address, CloseReason, ConnId, Connect, Error, Result,
+    connection::{Connection, Dialling, Flags, Peer, Phase},
+    id::Key,
+    listener::{set_kernel_buffers, set_tcp_options},
+    options::Options,
+    resolver,
+};
+
+impl Core {
+    pub(crate) fn connect(&mut self, to: Connect) -> Result<ConnId> {
+        let address = to.validate()?;
+        if self.stopping {
+            return Err(Error::Stopping);
+        }
+        let limit = ConnId::MAX_KEYS;
+        let full = || Error::ReactorFull { reactor: self.id, limit };
+        let profile = self.profiles.join(&to.framing, to.marks, to.policy).ok_or_else(full)?;
+        let id = self.new_dialled(profile, &to)?;
+        self.stats.dialled += 1;
+        match address {
+            Address::Tcp(to) => self.try_addresses(id.key(), vec![to]),
+            Address::Name { .. } => {
+                if !resolver::resolve(&self.shared, id, address) {
+                    let error = io::Error::other("too many names wait to be resolved");
+                    self.doom(id.key(), CloseReason::ConnectFailed, Some(error), 0);
+                }
+            }
+            unix => self.dial_unix(id.key(), &unix),
+        }
+        self.arm(id.key());
+        Ok(id)
+    }
+
+    fn new_dialled(&mut self, profile: u16, to: &Connect) -> Result<ConnId> {
+        let now = self.clock.stamp();
+        let mut connection = Connection::new(None, Peer::Other, profile, now);
+        connection.phase = Phase::Connecting;
+        connection.flags = Flags::DIALLED;
+        let deadline = self.clock.tick_after(now, to.timeout);
+        let extras = connection.extras();
+        extras.tag = to.tag;
+        extras.dialling = Some(Dialling { deadline, from: to.from, left: Vec::new() });
+        let id = self.connections.insert(connection).map_err(|_| {
+            self.profiles.leave(profile);
+            Error::ReactorFull { reactor: self.id, limit: ConnId::MAX_KEYS }
+        })?;
+        let here = &self.shared.reactors[self.id.index()];
+        here.roll.enter(id);
+        here.load.fetch_add(1, Ordering::Relaxed);
+        Ok(id)
+    }
+
+    /// A name's addresses have come, or the resolver's refusal.
+    pub(super) fn resolved(&mut self, id: ConnId, addresses: io::Result<Vec<SocketAddr>>) {
+        let is_waiting =
+            self.connections.find(id).is_some_and(|c| c.phase == Phase::Connecting && c.fd.is_none());
+        match addresses {
+            _ if !is_waiting => self.stats.late_commands += 1,
+            Ok(addresses) => self.try_addresses(id.key(), addresses),
+            Err(error) => self.doom(id.key(), CloseReason::ConnectFailed, Some(error), 0),
+        }
+    }
+
+    fn try_addresses(&mut self, key: Key, mut addresses: Vec<SocketAddr>) {
+        addresses.reverse();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(dialling) = &mut connection.extras().dialling {
+            dialling.left = addresses;
+        }
+        self.try_next(key, io::Error::other("the name has no address of this IP version"));
+    }
+
+    /// Dials the next address; when none is left the last error is the connection's.
+    pub(super) fn try_next(&mut self, key: Key, mut last: io::Error) {
+        loop {
+            let Some(dialling) = self.dialling(key) else { return };
+            let from = dialling.from;
+            let Some(to) = dialling.left.pop() else {
+                return self.doom(key, CloseReason::ConnectFailed, Some(last), 0);
+            };
+            if from.is_some_and(|from| from.is_ipv4() != to.is_ipv4()) {
+                continue;
+            }
+            match dial_tcp(to, from, self.options()) {
+                Ok(fd) => return self.await_connection(key, fd, Some(to)),
+                Err(error) => last = error,
+            }
+        }
+    }
+
+    fn dial_unix(&mut self, key: Key, address: &Address) {
+        match dial_unix(address, self.options()) {
+            Ok(fd) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.flags |= Flags::UNIX;
+                }
+                self.await_connection(key, fd, None);
+            }
+            Err(error) => self.doom(key, CloseReason::ConnectFailed, Some(error), 0),
+        }
+    }
+
+    /// Registers for writing: that is how the kernel tells of the end of a connect.
+    fn await_connection(&mut self, key: Key, fd: OwnedFd, peer: Option<SocketAddr>) {
+        let Some(id) = self.connections.id(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(old) = connection.fd.take() {
+            self.shared.fds.remove(old.as_raw_fd());
+        }
+        self.shared.fds.insert(fd.as_raw_fd(), id);
+        connection.fd = Some(fd);
+        connection.extras().peer = peer;
+        connection.flags |= Flags::WRITE_INTEREST;
+        if let Err(error) = self.register(key) {
+            self.doom(key, CloseReason::Io, Some(error), 0);
+        }
+    }
+
+    /// The kernel has something to say of a connect: true when it is made.
+    pub(super) fn finish_connecting(&mut self, key: Key) -> bool {
+        let stamp = self.clock.stamp();
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(fd) = &connection.fd else { return false };
+        let socket = SockRef::from(fd);
+        let error = match socket.take_error() {
+            Ok(None) => match socket.peer_addr() {
+                Ok(_) => None,
+                // Not connected yet: an event from before.
+                Err(error) if error.kind() == ErrorKind::NotConnected => return false,
+                Err(error) => Some(error),
+            },
+            Ok(Some(error)) | Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            self.try_next(key, error);
+            return false;
+        }
+        connection.phase = Phase::Open;
+        connection.since = stamp;
+        connection.last_activity = stamp;
+        connection.flags.remove(Flags::WRITE_INTEREST);
+        connection.extras().dialling = None;
+        let registered = self.reregister(key);
+        if let Err(error) = registered {
+            self.doom(key, CloseReason::Io, Some(error), 0);
+            return false;
+        }
+        self.disarm_deadline(key);
+        true
+    }
+
+    fn dialling(&mut self, key: Key) -> Option<&mut Dialling> {
+        let connection = self.connections.get_mut(key).filter(|c| c.phase == Phase::Connecting)?;
+        connection.extras.as_mut()?.dialling.as_mut()
+    }
+}
+
+fn dial_tcp(to: SocketAddr, from: Option<SocketAddr>, options: &Options) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), None)?;
+    set_tcp_options(&SockRef::from(&socket), options)?;
+    if let Some(from) = from {
+        if from.port() == 0 {
+            // The port is chosen when the peer is known: one address reaches each peer with every port.
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+        } else {
+            socket.set_reuse_address(true)?;
+        }
+        socket.bind(&from.into())?;
+    }
+    in_progress(socket.connect(&to.into()))?;
+    Ok(socket.into())
+}
+
+fn dial_unix(address: &Address, options: &Options) -> io::Result<OwnedFd> {
+    let address = match address {
+        Address::Unix(path) => SockAddr::unix(path)?,
+        Address::Abstract(name) => crate::listener::abstract_address(name)?,
+        _ => return Err(ErrorKind::Unsupported.into()),
+    };
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    set_kernel_buffers(&SockRef::from(&socket), options)?;
+    in_progress(socket.connect(&address))?;
+    Ok(socket.into())
+}
+
+fn in_progress(connected: io::Result<()>) -> io::Result<()> {
+    match connected {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => Ok(()),
+        other => other,
+    }
+}

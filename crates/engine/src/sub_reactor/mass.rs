@@ -1,0 +1,176 @@
+//! Work on very many connections, done in slices between which events are served.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+
+use super::Core;
+use crate::{
+    Audience, CloseReason, ConnId, Payload, Sent,
+    connection::Phase,
+    id::{Key, Sequence},
+    message::Body,
+    protocol::{Frame, Output},
+};
+
+/// Connections that one slice deals with.
+const SLICE: usize = 512;
+
+/// One deed for many connections: those that were there when it was asked for.
+///
+/// ```text
+/// keys: 0 ............ cursor ............... end of the slabs
+///       done           still to do, but for those `ahead` that were sent something else meanwhile
+/// ```
+pub(crate) struct Mass {
+    work: Work,
+    cursor: Key,
+    /// Connections from this sequence number on came later.
+    before: Sequence,
+    ahead: HashSet<Key>,
+}
+
+enum Work {
+    Broadcast(Broadcast),
+    Shutdown,
+    Many { to: Arc<[ConnId]>, next: usize, broadcast: Broadcast },
+}
+
+/// A payload, and what each kind of connection gets of it: encoded once, shared by all.
+struct Broadcast {
+    to: Audience,
+    payload: Payload<'static>,
+    encoded: Vec<(u16, Option<Bytes>)>,
+}
+
+impl Mass {
+    fn new(work: Work, before: Sequence) -> Self {
+        Mass { work, cursor: Key(0), before, ahead: HashSet::new() }
+    }
+
+    pub(super) fn shutdown(before: Sequence) -> Self {
+        Mass::new(Work::Shutdown, before)
+    }
+}
+
+impl Core {
+    pub(crate) fn broadcast(&mut self, to: Audience, payload: Payload<'static>) {
+        let broadcast = Broadcast { to, payload, encoded: Vec::new() };
+        let before = self.connections.next_sequence();
+        self.masses.push_back(Mass::new(Work::Broadcast(broadcast), before));
+    }
+
+    pub(super) fn send_many(&mut self, to: Arc<[ConnId]>, payload: Payload<'static>) {
+        let broadcast = Broadcast { to: Audience::Open, payload, encoded: Vec::new() };
+        let before = self.connections.next_sequence();
+        self.masses.push_back(Mass::new(Work::Many { to, next: 0, broadcast }, before));
+    }
+
+    /// One slice of the oldest mass work.
+    pub(super) fn advance_mass(&mut self) {
+        let Some(mut mass) = self.masses.pop_front() else { return };
+        let is_done = match &mut mass.work {
+            Work::Many { to, next, broadcast } => {
+                let slice = *next..to.len().min(*next + SLICE);
+                *next = slice.end;
+                for &id in &to[slice] {
+                    if !self.is_here(id) {
+                        self.stats.late_commands += 1;
+                    } else if mass.ahead.is_empty() || !mass.ahead.remove(&id.key()) {
+                        self.deliver(id.key(), broadcast);
+                    }
+                }
+                *next == to.len()
+            }
+            work => {
+                let keys: Vec<Key> = self.connections.keys_from(mass.cursor).take(SLICE).collect();
+                mass.cursor = keys.last().map_or(mass.cursor, |last| Key(last.0 + 1));
+                let is_done = keys.len() < SLICE;
+                for key in keys {
+                    let came_later =
+                        !self.connections.get(key).is_some_and(|c| c.sequence.is_before(mass.before));
+                    if !came_later && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
+                        self.do_one(key, work);
+                    }
+                }
+                is_done
+            }
+        };
+        if !is_done {
+            self.masses.push_front(mass);
+        }
+    }
+
+    /// Does what mass work still has in store for a connection before it is sent something else: one order.
+    pub(super) fn catch_up(&mut self, key: Key) {
+        let mut masses = std::mem::take(&mut self.masses);
+        for mass in &mut masses {
+            let Some(connection) = self.connections.get(key) else { break };
+            let is_due = connection.sequence.is_before(mass.before) && !mass.ahead.contains(&key);
+            let id = ConnId::new(self.id, key, connection.sequence);
+            match &mut mass.work {
+                Work::Many { to, next, broadcast } if is_due && to[*next..].contains(&id) => {
+                    mass.ahead.insert(key);
+                    self.deliver(key, broadcast);
+                }
+                work @ Work::Broadcast(_) if is_due && key >= mass.cursor => {
+                    mass.ahead.insert(key);
+                    self.do_one(key, work);
+                }
+                _ => {}
+            }
+        }
+        debug_assert!(self.masses.is_empty(), "delivering began mass work");
+        self.masses = masses;
+    }
+
+    fn do_one(&mut self, key: Key, work: &mut Work) {
+        match work {
+            Work::Shutdown => self.close(key, CloseReason::Shutdown),
+            Work::Broadcast(broadcast) | Work::Many { broadcast, .. } => self.deliver(key, broadcast),
+        }
+    }
+
+    fn deliver(&mut self, key: Key, broadcast: &mut Broadcast) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.phase != Phase::Open || !connection.takes_output() {
+            return;
+        }
+        let profile = connection.profile;
+        let is_meant = match broadcast.to {
+            Audience::Open => true,
+            Audience::Listener(listener) => {
+                self.profiles.get(profile).is_some_and(|profile| profile.listener == Some(listener))
+            }
+        };
+        if !is_meant {
+            return;
+        }
+        let Some(bytes) = self.encoded_for(profile, broadcast) else {
+            self.stats.sends_refused += 1;
+            return;
+        };
+        let sent = self.queue(key, Body::Shared(bytes));
+        self.stats.messages_out += u64::from(!matches!(sent, Sent::Refused(_)));
+    }
+
+    /// The broadcast as that kind of connection gets it; none when its protocol cannot carry it.
+    fn encoded_for(&self, profile: u16, broadcast: &mut Broadcast) -> Option<Bytes> {
+        if let Some((_, encoded)) = broadcast.encoded.iter().find(|(known, _)| *known == profile) {
+            return encoded.clone();
+        }
+        let encoded = match &self.profiles.get(profile)?.frame {
+            Frame::Raw => match broadcast.payload.body() {
+                Body::Shared(bytes) => Some(bytes.clone()),
+                Body::Borrowed(bytes) => Some(Bytes::from_static(bytes)),
+            },
+            Frame::Protocol(protocol) => {
+                let mut bytes = Vec::with_capacity(broadcast.payload.bytes().len() + 16);
+                let encoded = protocol.encode(&broadcast.payload, &mut Output::new(&mut bytes));
+                encoded.ok().map(|()| BytesMut::from(&bytes[..]).freeze())
+            }
+        };
+        broadcast.encoded.push((profile, encoded.clone()));
+        encoded
+    }
+}

@@ -1,0 +1,340 @@
+//! The event loop of a sub-reactor.
+
+use std::{
+    io::ErrorKind,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Token, event::Event};
+use wheelhouse_wheel::Progress;
+
+mod close;
+mod core;
+mod deadlines;
+mod dial;
+mod mass;
+mod read;
+mod stage;
+mod write;
+
+pub(crate) use self::{
+    core::Core,
+    stage::{Job, panic_message},
+};
+use self::{deadlines::Due, read::ReadBuffer, stage::Stage};
+use crate::{
+    CloseReason, ConnId, Handler,
+    accept::{Acceptor, RETRY, Round},
+    connection::{Flags, Phase},
+    id::Key,
+    mailbox::Command,
+    main_reactor::{WAKER, listener_token},
+};
+
+/// Commands carried out in one turn, at most.
+const COMMANDS: usize = 256;
+/// Timers fired in one turn, at most, and slots or entries the wheel moves for them.
+const TIMERS: usize = 512;
+const WHEEL_STEPS: usize = 4096;
+/// The event list grows up to so many.
+const MOST_EVENTS: usize = 65_536;
+/// How long after a connection closed the reactor looks what it can give back.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
+
+/// One thread's connections and its handler.
+pub(crate) struct SubReactor<H: Handler> {
+    stage: Stage<H>,
+    buffer: ReadBuffer,
+    events: Events,
+    /// With `reuse_port` it accepts for itself.
+    acceptor: Option<Acceptor>,
+    accept_put_off: bool,
+    has_more_commands: bool,
+    has_more_timers: bool,
+}
+
+impl<H: Handler> SubReactor<H> {
+    pub(crate) fn new(handler: H, core: Core, acceptor: Option<Acceptor>) -> Self {
+        let options = core.options();
+        SubReactor {
+            buffer: ReadBuffer::new(options.read_buffer),
+            events: Events::with_capacity(options.event_batch),
+            stage: Stage::new(handler, core),
+            acceptor,
+            accept_put_off: false,
+            has_more_commands: false,
+            has_more_timers: false,
+        }
+    }
+
+    /// Runs until the engine is told to stop and the last connection is gone.
+    pub(crate) fn run(mut self) {
+        if let Some(acceptor) = &self.acceptor
+            && let Err(error) = acceptor.register(self.stage.core.poll.registry(), listener_token)
+        {
+            tracing::error!(%error, "cannot watch the listeners; stopping the engine");
+            self.stage.core.shared.stop();
+        }
+        self.stage.core.clock.advance(Instant::now());
+        self.stage.call_reactor(|handler, reactor| handler.on_start(reactor));
+        while self.turn() {}
+        self.stage.call_reactor(|handler, reactor| handler.on_stop(reactor));
+        self.stage.core.mailbox().close();
+        self.stage.core.publish();
+    }
+
+    /// One turn: sleep until something happens, serve it, and leave nothing half done. False when it was the last.
+    fn turn(&mut self) -> bool {
+        self.sleep();
+        self.stage.core.clock.advance(Instant::now());
+
+        self.serve_events();
+        self.serve_ready();
+        self.accept();
+        self.serve_commands();
+        self.fire_timers();
+        self.stage.core.advance_mass();
+
+        self.stage.tell_writable();
+        self.stage.core.settle();
+        self.stage.core.flush_dirty();
+        self.stage.bury_doomed();
+        self.stage.core.publish();
+        !self.stage.core.is_stopped()
+    }
+
+    /// Waits for an event, the next deadline or a command; not at all while there is work.
+    fn sleep(&mut self) {
+        let core = &mut self.stage.core;
+        let has_work = self.has_more_commands || self.has_more_timers || core.has_work();
+        let accepts = !self.accept_put_off && self.acceptor.as_ref().is_some_and(Acceptor::is_ready);
+        let timeout = match has_work || accepts || !core.mailbox().fall_asleep() {
+            true => Some(Duration::ZERO),
+            false => core.until_next_deadline(),
+        };
+        let polled = core.poll.poll(&mut self.events, timeout);
+        core.mailbox().stay_awake();
+        if let Err(error) = polled
+            && error.kind() != ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "a reactor cannot poll; stopping the engine");
+            core.shared.stop();
+        }
+    }
+
+    fn serve_events(&mut self) {
+        let mut served = 0;
+        for event in &self.events {
+            served += 1;
+            match event.token() {
+                WAKER => {}
+                token => match id_of(token) {
+                    Some(id) => self.stage.serve(id, event, &mut self.buffer),
+                    None => {
+                        if let Some(acceptor) = &mut self.acceptor {
+                            acceptor.set_ready(token.0 - 1);
+                        }
+                    }
+                },
+            }
+        }
+        let capacity = self.events.capacity();
+        if served == capacity && capacity < MOST_EVENTS {
+            // A full list leaves the quiet ones waiting, and the kernel shrinks their windows.
+            self.stage.core.stats.full_batches += 1;
+            self.events = Events::with_capacity((2 * capacity).min(MOST_EVENTS));
+        }
+    }
+
+    /// Those whose budget was spent in an earlier turn, or who were resumed.
+    fn serve_ready(&mut self) {
+        let core = &mut self.stage.core;
+        if core.ready.is_empty() {
+            return;
+        }
+        let mut ready = std::mem::take(&mut core.ready);
+        for id in ready.drain(..) {
+            let Some(connection) = self.stage.core.connections.find(id) else { continue };
+            connection.flags.remove(Flags::IN_READY);
+            if connection.flags.intersects(Flags::READABLE | Flags::UNSERVED) {
+                self.stage.read(id.key(), &mut self.buffer);
+            }
+        }
+        // What came back meanwhile is for the next turn.
+        ready.append(&mut self.stage.core.ready);
+        self.stage.core.ready = ready;
+    }
+
+    fn accept(&mut self) {
+        let Some(acceptor) = self.acceptor.as_mut().filter(|acceptor| acceptor.is_ready()) else { return };
+        if self.accept_put_off || self.stage.core.stopping {
+            return;
+        }
+        let shared = Arc::clone(&self.stage.core.shared);
+        let limit = shared.options.max_connections;
+        let is_full = || limit.is_some_and(|limit| shared.count() >= limit);
+        let here = &shared.reactors[self.stage.core.id.index()];
+        let stage = &mut self.stage;
+        let round = acceptor.accept(is_full, |accepted| {
+            here.load.fetch_add(1, Ordering::Relaxed);
+            stage.core.stats.accepted += 1;
+            stage.admit(accepted.fd, accepted.peer, accepted.listener, accepted.is_unix);
+        });
+        acceptor.trouble.move_to(&mut self.stage.core.stats);
+        if round == Round::Failed {
+            self.accept_put_off = true;
+            self.stage.core.schedule_chore(Due::Accept, RETRY);
+        }
+    }
+
+    /// What callbacks asked for through a `Handle`, then what other threads did.
+    fn serve_commands(&mut self) {
+        let local = std::rc::Rc::clone(&self.stage.core.local);
+        let shared = Arc::clone(&self.stage.core.shared);
+        let mailbox = &shared.reactors[self.stage.core.id.index()].mailbox;
+        let mut served = 0;
+        while served < COMMANDS {
+            let command = match local.pop_if(|_| true) {
+                Some(command) => {
+                    if command.is_refusable() {
+                        mailbox.release();
+                    }
+                    command
+                }
+                None => match mailbox.take() {
+                    Some(command) => command,
+                    None => break,
+                },
+            };
+            served += 1;
+            self.stage.carry_out(command);
+        }
+        self.has_more_commands = served == COMMANDS;
+        if served > 0 {
+            self.stage.core.stats.commands += served as u64;
+            mailbox.announce_room(|reactor| {
+                shared.reactors[reactor.index()].mailbox.put(Command::Room(self.stage.core.id));
+            });
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let core = &mut self.stage.core;
+        let now = core.clock.tick();
+        let progress = core.wheel.advance(now, WHEEL_STEPS);
+        let mut fired = 0;
+        while fired < TIMERS
+            && let Some(due) = self.stage.core.wheel.pop_due()
+        {
+            fired += 1;
+            match due.value {
+                Due::Accept => self.accept_put_off = false,
+                due => self.stage.fire(due),
+            }
+        }
+        self.has_more_timers = fired == TIMERS || progress == Progress::More;
+    }
+}
+
+impl<H: Handler> Stage<H> {
+    /// An event: of a connect, of room to write, of something to read.
+    fn serve(&mut self, id: ConnId, event: &Event, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        let Some(connection) = self.core.connections.find(id) else {
+            self.core.stats.stale_events += 1;
+            return;
+        };
+        match connection.phase {
+            Phase::Closed => return,
+            Phase::Connecting => {
+                if self.core.finish_connecting(key) {
+                    self.open(key);
+                }
+            }
+            _ => {}
+        }
+        if event.is_writable() {
+            self.serve_writable(key);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.serve_readable(key, event, buffer);
+        }
+    }
+
+    fn serve_writable(&mut self, key: Key) {
+        if self.core.connections.get(key).is_some_and(|c| c.flags.contains(Flags::WRITE_INTEREST)) {
+            self.core.flush(key);
+        }
+    }
+
+    fn serve_readable(&mut self, key: Key, event: &Event, buffer: &mut ReadBuffer) {
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        connection.flags |= Flags::READABLE;
+        if event.is_read_closed() || event.is_error() || event.is_priority() {
+            // Data and FIN raise one edge, and a read stops at the urgent mark: a short read proves nothing.
+            connection.flags |= Flags::THOROUGH;
+        }
+        let is_waiting = matches!(connection.phase, Phase::Open) && !connection.takes_input();
+        if event.is_error() && (is_waiting || connection.phase == Phase::Finishing) {
+            return self.core.meet_error(key);
+        }
+        self.read(key, buffer);
+    }
+}
+
+impl Core {
+    /// Nobody reads, so nobody else would find out that the connection is broken.
+    fn meet_error(&mut self, key: Key) {
+        let Some(fd) = self.connections.get(key).and_then(|c| c.fd.as_ref()) else { return };
+        if let Ok(Some(error)) = socket2::SockRef::from(fd).take_error() {
+            self.doom(key, CloseReason::Io, Some(error), 0);
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !(self.ready.is_empty()
+            && self.dirty.is_empty()
+            && self.writable.is_empty()
+            && self.doomed.is_empty()
+            && self.masses.is_empty()
+            && self.local.is_empty())
+    }
+
+    fn until_next_deadline(&self) -> Option<Duration> {
+        self.wheel.next().map(|tick| self.clock.until(tick))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopping && self.connections.len() == 0 && self.masses.is_empty()
+    }
+
+    /// Shows the turn's counters to other threads, and looks ahead to tidying up.
+    fn publish(&mut self) {
+        self.stats.turns += 1;
+        self.stats.connections = self.connections.len() as u64;
+        self.stats.buffered = self.buffered() as u64;
+        self.stats.timers = self.wheel.len() as u64;
+        self.shared.reactors[self.id.index()].stats.store(&self.stats);
+    }
+
+    /// Has the reactor look later at what a storm has left behind.
+    fn plan_tidying(&mut self) {
+        if !self.housekeeping && (self.connections.has_spare_room() || self.pool.kept() > 0) {
+            self.housekeeping = true;
+            self.schedule_chore(Due::Housekeeping, TIDY_AFTER);
+        }
+    }
+
+    fn shrink_lists(&mut self) {
+        for list in [&mut self.ready, &mut self.dirty, &mut self.writable] {
+            list.shrink_to(1024);
+        }
+        self.doomed.shrink_to(1024);
+    }
+}
+
+/// A connection's token is its id; the waker's and the listeners' are below all ids.
+fn id_of(token: Token) -> Option<ConnId> {
+    ConnId::from_u64(token.0 as u64)
+}

@@ -1,0 +1,317 @@
+//! Where the handler is called: every callback goes through here, and a panic no further.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+};
+
+use super::{Core, core::Doomed, deadlines::Due};
+use crate::{
+    Action, CloseReason, Closed, Conn, ConnId, Handler, ListenerId, Reactor, TimerKind,
+    connection::{Connection, Flags, Peer, Phase},
+    connections::Sessions,
+    id::Key,
+    listener::set_kernel_buffers,
+    mailbox::Command,
+};
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// A sub-reactor's handler with what it acts upon.
+pub(crate) struct Stage<H: Handler> {
+    pub(super) handler: H,
+    pub(super) sessions: Sessions<H::Session>,
+    pub(super) core: Core,
+}
+
+/// A closure posted to the handler.
+pub(crate) enum Job<H: Handler> {
+    Reactor(ReactorJob<H>),
+    Conn(ConnId, ConnJob<H>),
+}
+
+pub(crate) type ReactorJob<H> = Box<dyn FnOnce(&mut H, &mut Reactor<'_>) + Send>;
+pub(crate) type ConnJob<H> = Box<dyn FnOnce(&mut H, &mut Conn<'_>, &mut <H as Handler>::Session) + Send>;
+
+impl<H: Handler> Stage<H> {
+    pub(super) fn new(handler: H, core: Core) -> Self {
+        Stage { handler, sessions: Sessions::new(), core }
+    }
+
+    /// A callback of an open connection, and what it wants next. None when there was none, or it panicked.
+    #[inline]
+    pub(super) fn call(
+        &mut self,
+        key: Key,
+        callback: impl FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) -> Action,
+    ) -> Option<Action> {
+        let id = self.core.connections.get(key).filter(|c| c.phase == Phase::Open)?.sequence;
+        let id = ConnId::new(self.core.id, key, id);
+        let session = self.sessions.get_mut(key)?;
+        let (handler, mut conn) = (&mut self.handler, Conn::new(&mut self.core, key, id));
+        match catch_unwind(AssertUnwindSafe(|| callback(handler, &mut conn, session))) {
+            Ok(action) => {
+                if action != Action::Continue {
+                    self.act(key, action);
+                }
+                Some(action)
+            }
+            Err(panic) => {
+                self.core.doom(key, CloseReason::Panic, None, 0);
+                self.tell_of_panic(&*panic);
+                None
+            }
+        }
+    }
+
+    /// A callback of the reactor's own.
+    pub(super) fn call_reactor(&mut self, callback: impl FnOnce(&mut H, &mut Reactor<'_>)) {
+        let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(handler, &mut reactor))) {
+            self.tell_of_panic(&*panic);
+        }
+    }
+
+    #[cold]
+    fn tell_of_panic(&mut self, panic: &(dyn Any + Send)) {
+        self.core.stats.panics += 1;
+        tracing::error!(reactor = self.core.id.0, message = panic_message(panic), "a callback panicked");
+        let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
+        // A panic about a panic has been told already.
+        let _ = catch_unwind(AssertUnwindSafe(|| handler.on_panic(&mut reactor, panic)));
+    }
+
+    fn act(&mut self, key: Key, action: Action) {
+        let core = &mut self.core;
+        core.settle();
+        match action {
+            Action::Continue => {}
+            Action::Hold => core.pause(key),
+            Action::Finish => core.finish(key),
+            Action::Close => core.close(key, CloseReason::Local),
+            Action::Reset => core.reset(key, CloseReason::Local),
+        }
+    }
+
+    // ---- how a connection begins
+
+    /// A socket that was accepted becomes a connection.
+    pub(super) fn admit(&mut self, fd: OwnedFd, peer: Peer, listener: ListenerId, is_unix: bool) {
+        let core = &mut self.core;
+        let mut connection = Connection::new(None, peer, listener.0, core.clock.stamp());
+        if is_unix {
+            connection.flags |= Flags::UNIX;
+            // A Unix listener hands nothing down.
+            let _ = set_kernel_buffers(&socket2::SockRef::from(&fd), core.options());
+        } else if matches!(peer, Peer::Other) {
+            let address = socket2::SockRef::from(&fd).peer_addr();
+            connection.extras().peer = address.ok().and_then(|address| address.as_socket());
+        }
+        let raw = fd.as_raw_fd();
+        connection.fd = Some(fd);
+        let here = &core.shared.reactors[core.id.index()];
+        let Ok(id) = core.connections.insert(connection) else {
+            here.load.fetch_sub(1, Ordering::Relaxed);
+            core.stats.shed += 1;
+            return;
+        };
+        core.shared.fds.insert(raw, id);
+        here.roll.enter(id);
+        if let Err(error) = core.register(id.key()) {
+            core.doom(id.key(), CloseReason::Io, Some(error), 0);
+            return;
+        }
+        core.arm(id.key());
+        self.open(id.key());
+    }
+
+    /// Makes the session and calls `on_open`.
+    pub(super) fn open(&mut self, key: Key) {
+        if !self.make_session(key) {
+            return;
+        }
+        if let Some(connection) = self.core.connections.get_mut(key) {
+            connection.flags |= Flags::OPENED;
+            self.core.stats.opened += 1;
+        }
+        self.core.cork(key);
+        self.call(key, |handler, conn, session| handler.on_open(conn, session));
+        self.core.uncork();
+        // What was sent while it was being dialled.
+        self.core.put_dirty(key);
+    }
+
+    fn make_session(&mut self, key: Key) -> bool {
+        match catch_unwind(H::Session::default) {
+            Ok(session) => {
+                self.sessions.insert(key, session);
+                true
+            }
+            Err(panic) => {
+                self.core.doom(key, CloseReason::Panic, None, 0);
+                self.tell_of_panic(&*panic);
+                false
+            }
+        }
+    }
+
+    // ---- how it ends
+
+    /// The end of the turn: `on_close` for every connection that is to be closed, then their sockets; keys are free for the
+    /// next turn.
+    pub(super) fn bury_doomed(&mut self) {
+        let mut done = 0;
+        // A callback may doom others: they are appended.
+        while let Some(doomed) = self.core.doomed.get_mut(done) {
+            done += 1;
+            let key = doomed.key;
+            let (reason, error, unsent) = (doomed.reason, doomed.error.take(), doomed.unsent);
+            self.core.disarm(key);
+            self.tell_closed(Doomed { key, reason, error, unsent });
+        }
+        let mut doomed = std::mem::take(&mut self.core.doomed);
+        for Doomed { key, .. } in doomed.drain(..) {
+            self.core.dispose(key);
+        }
+        self.core.doomed = doomed;
+    }
+
+    fn tell_closed(&mut self, doomed: Doomed) {
+        let Doomed { key, reason, error, unsent } = doomed;
+        self.core.stats.bytes_unsent += unsent;
+        let Some(connection) = self.core.connections.get(key) else { return };
+        let opened = connection.flags.contains(Flags::OPENED);
+        let (peer, sequence) = (connection.peer_addr(), connection.sequence);
+        let tag = connection.extras.as_ref().map(|extras| extras.tag).unwrap_or_default();
+        let listener = self.core.profiles.get(connection.profile).and_then(|profile| profile.listener);
+        let id = ConnId::new(self.core.id, key, sequence);
+        tracing::debug!(%id, %reason, ?error, unsent, "closed");
+        let session = match self.sessions.remove(key) {
+            Some(session) => session,
+            // Dialled in vain: there was no callback, and now there is one.
+            None => match catch_unwind(H::Session::default) {
+                Ok(session) => session,
+                Err(_) => return,
+            },
+        };
+        let reactor = Reactor::new(&mut self.core);
+        let mut closed = Closed { reactor, id, tag, listener, peer, opened, reason, error, unsent };
+        let handler = &mut self.handler;
+        let outcome = catch_unwind(AssertUnwindSafe(|| handler.on_close(&mut closed, session)));
+        if let Err(panic) = outcome {
+            self.tell_of_panic(&*panic);
+        }
+    }
+
+    // ---- what is not about input
+
+    /// Calls `on_writable` of those whose queue is low again.
+    pub(super) fn tell_writable(&mut self) {
+        let mut writable = std::mem::take(&mut self.core.writable);
+        for id in writable.drain(..) {
+            if self.core.is_here(id) {
+                self.core.cork(id.key());
+                self.call(id.key(), |handler, conn, session| handler.on_writable(conn, session));
+                self.core.uncork();
+            }
+        }
+        writable.append(&mut self.core.writable);
+        self.core.writable = writable;
+    }
+
+    pub(super) fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Accepted { fd, peer, listener, is_unix } => {
+                self.core.stats.accepted += 1;
+                if self.core.stopping {
+                    let here = &self.core.shared.reactors[self.core.id.index()];
+                    here.load.fetch_sub(1, Ordering::Relaxed);
+                    self.core.stats.shed += 1;
+                } else {
+                    self.admit(fd, peer, listener, is_unix);
+                }
+            }
+            Command::Post(job) => match job.downcast::<Job<H>>() {
+                Ok(job) => self.run(*job),
+                Err(_) => debug_assert!(false, "a closure for another handler"),
+            },
+            Command::Connect(to) => {
+                if let Err(error) = self.core.connect(*to) {
+                    tracing::warn!(%error, "a connection was asked for that cannot be dialled");
+                }
+            }
+            Command::Resolved { id, addresses } => self.core.resolved(id, addresses),
+            Command::Room(of) => self.call_reactor(|handler, reactor| handler.on_room(reactor, of)),
+            command => self.core.carry_out(command),
+        }
+    }
+
+    fn run(&mut self, job: Job<H>) {
+        match job {
+            Job::Reactor(job) => self.call_reactor(job),
+            Job::Conn(id, job) => {
+                let is_open = self.core.is_here(id)
+                    && self.core.connections.get(id.key()).is_some_and(|c| c.phase == Phase::Open);
+                if !is_open {
+                    self.core.stats.late_commands += 1;
+                    return;
+                }
+                self.core.cork(id.key());
+                self.call(id.key(), |handler, conn, session| {
+                    job(handler, conn, session);
+                    Action::Continue
+                });
+                self.core.uncork();
+            }
+        }
+    }
+
+    /// An entry of the wheel has come due; accepting is the loop's affair.
+    pub(super) fn fire(&mut self, due: Due) {
+        match due {
+            Due::Deadline(key) => self.core.meet_deadline(key),
+            Due::Timer(timer) => {
+                let (key, kind) = (timer.key(), timer.kind());
+                self.core.forget_timer(key, kind);
+                self.core.cork(key);
+                self.call(key, |handler, conn, session| handler.on_timer(conn, session, kind));
+                self.core.uncork();
+            }
+            Due::ReactorTimer(kind) => self.fire_reactor_timer(kind),
+            Due::Housekeeping => self.tidy(),
+            Due::Accept => {}
+        }
+    }
+
+    fn fire_reactor_timer(&mut self, kind: TimerKind) {
+        self.core.forget_reactor_timer(kind);
+        self.call_reactor(|handler, reactor| handler.on_reactor_timer(reactor, kind));
+    }
+
+    /// After a storm: what it left empty goes back to the system.
+    fn tidy(&mut self) {
+        self.core.housekeeping = false;
+        let (sessions, core) = (&mut self.sessions, &mut self.core);
+        let freed = core.connections.shrink(|chunk| sessions.free_chunk(chunk));
+        core.wheel.shrink();
+        let kept = core.pool.kept();
+        core.pool.trim(0);
+        core.spare_queues.clear();
+        core.shrink_lists();
+        if freed > 0 || kept >= WORTH_TRIMMING {
+            core.shared.ask_to_trim();
+        }
+    }
+}
+
+/// Bytes that are worth asking the allocator to part with.
+const WORTH_TRIMMING: usize = 256 << 10;
+
+/// What a panic said, where it said something.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    match panic.downcast_ref::<String>() {
+        Some(message) => message,
+        None => panic.downcast_ref::<&str>().copied().unwrap_or("(no message)"),
+    }
+}

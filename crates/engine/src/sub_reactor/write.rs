@@ -1,0 +1,424 @@
+//! The write path: cork, direct writes, the outbound queue, and what follows when it is empty.
+
+use std::io::{self, ErrorKind, IoSlice};
+
+use crate::{
+    CloseReason, Kind, Payload, Policy, Refusal, Sent,
+    conn::GONE,
+    connection::{Connection, Flags, Phase},
+    id::Key,
+    message::Body,
+    outbound::Outbound,
+    protocol::{Frame, Output, SHARE_FROM, SharedBody},
+};
+
+use super::Core;
+
+/// What the connection being served was sent in this batch of input: one write for all of it. While there is something in
+/// it, its owner's queue is empty.
+#[derive(Default)]
+pub(crate) struct Cork {
+    owner: Option<Key>,
+    bytes: Vec<u8>,
+}
+
+/// What is gathered before it is written, at most.
+const CORK: usize = 64 << 10;
+/// From here on a payload is written from where it lies: a copy would cost more than it saves.
+const DIRECT: usize = 4 << 10;
+
+impl Core {
+    /// The connection about to be served: what it is sent meanwhile leaves with [`Core::uncork`].
+    pub(super) fn cork(&mut self, key: Key) {
+        debug_assert!(self.cork.bytes.is_empty(), "the last one was not uncorked");
+        self.cork.owner = Some(key);
+    }
+
+    /// The batch is over: one write for what it was answered with.
+    pub(super) fn uncork(&mut self) {
+        self.flush_cork();
+        self.cork.owner = None;
+    }
+
+    /// Bytes of this connection that are gathered and not written yet.
+    pub(crate) fn corked(&self, key: Key) -> usize {
+        if self.cork.owner == Some(key) { self.cork.bytes.len() } else { 0 }
+    }
+
+    /// Drops what was gathered for a connection that is broken; how much it was.
+    pub(super) fn drop_cork(&mut self, key: Key) -> usize {
+        let corked = self.corked(key);
+        if corked > 0 {
+            self.cork.bytes.clear();
+        }
+        corked
+    }
+
+    pub(crate) fn send(&mut self, key: Key, payload: Payload<'_>) -> Sent {
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+        let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
+        let Some(profile) = self.profiles.get(connection.profile) else { return GONE };
+        let sent = match &profile.frame {
+            Frame::Raw => self.queue(key, payload.into_body()),
+            Frame::Protocol(protocol) => {
+                let mut encoded = std::mem::take(&mut self.encoded);
+                encoded.clear();
+                let mut out = Output::sharing(&mut encoded);
+                let sent = match protocol.encode(&payload, &mut out) {
+                    Ok(()) => {
+                        let shared = out.into_shared();
+                        self.queue_encoded(key, &encoded, shared)
+                    }
+                    Err(refusal) => Sent::Refused(refusal),
+                };
+                self.encoded = encoded;
+                sent
+            }
+        };
+        self.stats.messages_out += u64::from(!sent.is_refused());
+        sent
+    }
+
+    pub(crate) fn send_vectored(&mut self, key: Key, kind: Kind, parts: &[&[u8]]) -> Sent {
+        let joined = parts.concat();
+        self.send(key, Payload::from(&joined).with_kind(kind))
+    }
+
+    /// Queues framing and body as one message: all of it or nothing.
+    fn queue_encoded(&mut self, key: Key, bytes: &[u8], shared: Option<SharedBody>) -> Sent {
+        let Some(SharedBody { at, body }) = shared else { return self.queue(key, Body::Borrowed(bytes)) };
+        if self.exceeds_limit(key, bytes.len() + body.len()) {
+            return self.refuse(key);
+        }
+        let (before, behind) = bytes.split_at(at);
+        for part in [Body::Borrowed(before), Body::Shared(body), Body::Borrowed(behind)] {
+            if let Sent::Refused(refusal) = self.take(key, part) {
+                return Sent::Refused(refusal);
+            }
+        }
+        self.level(key)
+    }
+
+    /// The one way in for bytes, framed or raw.
+    #[inline]
+    pub(super) fn queue(&mut self, key: Key, body: Body<'_>) -> Sent {
+        if let Body::Borrowed(bytes) = &body
+            && self.cork.owner == Some(key)
+            && bytes.len() < DIRECT
+            && self.fits_cork(key, bytes.len())
+        {
+            self.cork.bytes.extend_from_slice(bytes);
+            return Sent::Accepted;
+        }
+        let len = match &body {
+            Body::Borrowed(bytes) => bytes.len(),
+            Body::Shared(bytes) => bytes.len(),
+        };
+        if self.exceeds_limit(key, len) {
+            return self.refuse(key);
+        }
+        match self.take(key, body) {
+            Sent::Accepted => self.level(key),
+            refused => refused,
+        }
+    }
+
+    /// Whether the owner's queue is empty, so that the cork is what comes next, and has room.
+    #[inline]
+    fn fits_cork(&self, key: Key, len: usize) -> bool {
+        let Some(connection) = self.connections.get(key) else { return false };
+        let Some(profile) = self.profiles.get(connection.profile) else { return false };
+        connection.outbound.is_none()
+            && connection.phase == Phase::Open
+            && self.cork.bytes.len() + len <= CORK.min(profile.marks.high)
+    }
+
+    /// What does not simply go into the cork: written now if nothing is before it, else queued.
+    fn take(&mut self, key: Key, body: Body<'_>) -> Sent {
+        let bytes = match &body {
+            Body::Borrowed(bytes) => bytes,
+            Body::Shared(bytes) => bytes.as_ref(),
+        };
+        let is_large = bytes.len() >= DIRECT;
+        if self.cork.owner == Some(key) {
+            if !is_large && self.fits_cork(key, bytes.len()) {
+                self.cork.bytes.extend_from_slice(bytes);
+                return Sent::Accepted;
+            }
+            if !is_large {
+                self.flush_cork();
+                if self.fits_cork(key, bytes.len()) {
+                    self.cork.bytes.extend_from_slice(bytes);
+                    return Sent::Accepted;
+                }
+            }
+        }
+        let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
+        if is_large && connection.outbound.is_none() && connection.phase == Phase::Open {
+            return self.write_through(key, body);
+        }
+        self.enqueue(key, body)
+    }
+
+    /// Writes a payload now, behind what is corked; what the kernel does not take is queued.
+    pub(super) fn write_through(&mut self, key: Key, body: Body<'_>) -> Sent {
+        let owns_cork = self.cork.owner == Some(key);
+        let mut corked = if owns_cork { std::mem::take(&mut self.cork.bytes) } else { Vec::new() };
+        let bytes = match &body {
+            Body::Borrowed(bytes) => bytes,
+            Body::Shared(bytes) => bytes.as_ref(),
+        };
+        let Some(fd) = self.connections.get(key).and_then(Connection::borrow_fd) else { return GONE };
+        let written = match corked.is_empty() {
+            true => self.io.send(fd, bytes),
+            false => self.io.send_vectored(fd, &[IoSlice::new(&corked), IoSlice::new(bytes)]),
+        };
+        let all = corked.len() + bytes.len();
+        let sent = match self.wrote(key, written, corked.len()) {
+            None => GONE,
+            Some(n) if n == all => Sent::Accepted,
+            Some(n) => {
+                let queued = self.enqueue(key, Body::Borrowed(&corked[n.min(corked.len())..]));
+                let rest = skip(body, n.saturating_sub(corked.len()));
+                let queued = if queued.is_refused() { queued } else { self.enqueue(key, rest) };
+                self.blocked(key);
+                queued
+            }
+        };
+        if owns_cork {
+            corked.clear();
+            self.cork.bytes = corked;
+        }
+        sent
+    }
+
+    /// Puts bytes behind those that wait already, and sees to it that they leave.
+    fn enqueue(&mut self, key: Key, body: Body<'_>) -> Sent {
+        let stamp = self.clock.stamp();
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return GONE };
+            if connection.phase == Phase::Closed {
+                return GONE;
+            }
+            let spare = &mut self.spare_queues;
+            let queue = connection
+                .outbound
+                .get_or_insert_with(|| spare.pop().unwrap_or_else(|| Box::new(Outbound::new(stamp))));
+            if queue.is_empty() {
+                queue.progress = stamp;
+            }
+            match &body {
+                Body::Shared(bytes) if bytes.len() >= SHARE_FROM => queue.push_shared(bytes.clone()),
+                Body::Shared(bytes) if queue.push_copied(&mut self.pool, bytes).is_ok() => {}
+                Body::Borrowed(bytes) if queue.push_copied(&mut self.pool, bytes).is_ok() => {}
+                _ => {
+                    if !self.relieve(key) {
+                        return GONE;
+                    }
+                    continue;
+                }
+            }
+            break;
+        }
+        self.put_dirty(key);
+        Sent::Accepted
+    }
+
+    /// Whether so many more bytes would be too many.
+    fn exceeds_limit(&self, key: Key, len: usize) -> bool {
+        let Some(connection) = self.connections.get(key) else { return false };
+        let limit = self.profiles.get(connection.profile).map_or(usize::MAX, |profile| profile.marks.limit);
+        // The cork has not been offered to the kernel yet: it does not count as waiting.
+        connection.queued() + len > limit
+    }
+
+    /// Meets a send beyond the limit as the policy says.
+    fn refuse(&mut self, key: Key) -> Sent {
+        self.stats.sends_refused += 1;
+        match self.profile_of(key).map(|profile| profile.policy) {
+            Some(Policy::DropMessage) => self.stats.messages_dropped += 1,
+            Some(Policy::Close) => self.reset(key, CloseReason::BackPressure),
+            _ => {}
+        }
+        Sent::Refused(Refusal::OverLimit)
+    }
+
+    /// How full the queue is after a send; pauses reading when it is above the high mark.
+    fn level(&mut self, key: Key) -> Sent {
+        if !self.pause_above_high(key) {
+            return Sent::Accepted;
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.flags |= Flags::OWES_WRITABLE;
+        }
+        Sent::Full
+    }
+
+    fn pause_above_high(&mut self, key: Key) -> bool {
+        let Some(high) = self.profile_of(key).map(|profile| profile.marks.high) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let above = connection.queued() > high;
+        if above && !connection.flags.contains(Flags::NO_AUTO_PAUSE) {
+            connection.flags |= Flags::AUTO_PAUSED;
+        }
+        above
+    }
+
+    // ---- to the kernel
+
+    pub(super) fn flush_cork(&mut self) {
+        let Some(key) = self.cork.owner.filter(|_| !self.cork.bytes.is_empty()) else { return };
+        let mut bytes = std::mem::take(&mut self.cork.bytes);
+        self.write_corked(key, &bytes);
+        bytes.clear();
+        self.cork.bytes = bytes;
+    }
+
+    fn write_corked(&mut self, key: Key, bytes: &[u8]) {
+        let Some(fd) = self.connections.get(key).and_then(Connection::borrow_fd) else { return };
+        let written = self.io.send(fd, bytes);
+        let Some(n) = self.wrote(key, written, bytes.len()) else { return };
+        if n < bytes.len() && !self.enqueue(key, Body::Borrowed(&bytes[n..])).is_refused() {
+            self.blocked(key);
+            self.pause_above_high(key);
+        }
+    }
+
+    /// Counts what the kernel took; none when the connection is broken, and `in_hand` accepted bytes are lost with it.
+    #[inline]
+    fn wrote(&mut self, key: Key, written: io::Result<usize>, in_hand: usize) -> Option<usize> {
+        match written {
+            Ok(n) => {
+                self.stats.bytes_out += n as u64;
+                let stamp = self.clock.stamp();
+                self.connections.get_mut(key)?.last_activity = stamp;
+                Some(n)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Some(0),
+            Err(error) => {
+                self.doom(key, CloseReason::Io, Some(error), in_hand as u64);
+                None
+            }
+        }
+    }
+
+    /// Writes what is queued, until it is gone or the kernel is full.
+    pub(super) fn flush(&mut self, key: Key) {
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            if matches!(connection.phase, Phase::Connecting | Phase::Closed) {
+                return;
+            }
+            if let Some(empty) = connection.outbound.take_if(|queue| queue.is_empty()) {
+                self.recycle(empty);
+            }
+            let Some((offered, written)) = self.write_queued(key) else { return self.drained(key) };
+            let Some(n) = self.wrote(key, written, 0) else { return };
+            self.advance_queue(key, n);
+            if n < offered {
+                return self.blocked(key);
+            }
+        }
+    }
+
+    /// One system call's worth of the queue; none when there is no queue.
+    fn write_queued(&mut self, key: Key) -> Option<(usize, io::Result<usize>)> {
+        let connection = self.connections.get(key)?;
+        let (queue, fd) = (connection.outbound.as_ref()?, connection.borrow_fd()?);
+        let mut pieces = [IoSlice::new(&[]); Outbound::PIECES];
+        let filled = queue.pieces(&mut pieces);
+        let offered = pieces[..filled].iter().map(|piece| piece.len()).sum();
+        let written = match &pieces[..filled] {
+            [piece] => self.io.send(fd, piece),
+            pieces => self.io.send_vectored(fd, pieces),
+        };
+        Some((offered, written))
+    }
+
+    fn advance_queue(&mut self, key: Key, n: usize) {
+        let stamp = self.clock.stamp();
+        let Some(queue) = self.connections.get_mut(key).and_then(|c| c.outbound.as_mut()) else { return };
+        if n > 0 {
+            queue.advance(&mut self.pool, n);
+            queue.progress = stamp;
+        }
+        self.tell_if_low(key);
+    }
+
+    /// The kernel is full: it will say when it is not, and a peer that never reads has a deadline.
+    fn blocked(&mut self, key: Key) {
+        self.set_write_interest(key, true);
+        self.arm(key);
+    }
+
+    /// Nothing is queued any more.
+    fn drained(&mut self, key: Key) {
+        self.set_write_interest(key, false);
+        self.tell_if_low(key);
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.phase == Phase::Finishing {
+            self.half_close(key);
+        } else if connection.flags.contains(Flags::SHUT_WANTED) {
+            self.send_fin(key);
+        }
+    }
+
+    fn set_write_interest(&mut self, key: Key, on: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.flags.contains(Flags::WRITE_INTEREST) == on || connection.phase == Phase::Closed {
+            return;
+        }
+        connection.flags.set(Flags::WRITE_INTEREST, on);
+        if let Err(error) = self.reregister(key) {
+            self.doom(key, CloseReason::Io, Some(error), 0);
+        }
+    }
+
+    /// At the low mark: reading goes on, and whoever was told `Full` hears of it.
+    fn tell_if_low(&mut self, key: Key) {
+        let Some(low) = self.profile_of(key).map(|profile| profile.marks.low) else { return };
+        let Some(id) = self.connections.id(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.queued() > low {
+            return;
+        }
+        if connection.flags.contains(Flags::OWES_WRITABLE) {
+            connection.flags.remove(Flags::OWES_WRITABLE);
+            self.writable.push(id);
+        }
+        self.unpause(key, Flags::AUTO_PAUSED);
+    }
+
+    /// Has the connection's queue flushed at the end of the turn, unless the kernel is known to be full.
+    pub(super) fn put_dirty(&mut self, key: Key) {
+        let Some(id) = self.connections.id(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.flags.intersects(Flags::IN_DIRTY | Flags::WRITE_INTEREST) {
+            connection.flags |= Flags::IN_DIRTY;
+            self.dirty.push(id);
+        }
+    }
+
+    /// The end of the turn: what was queued during it goes out.
+    pub(super) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            if let Some(connection) = self.connections.find(id) {
+                connection.flags.remove(Flags::IN_DIRTY);
+                self.flush(id.key());
+            }
+        }
+        // Flushing queues nothing, but an eviction may have put someone back.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+}
+
+fn skip(body: Body<'_>, n: usize) -> Body<'_> {
+    match body {
+        Body::Borrowed(bytes) => Body::Borrowed(&bytes[n..]),
+        Body::Shared(bytes) => Body::Shared(bytes.slice(n..)),
+    }
+}
