@@ -264,7 +264,7 @@ impl<'a> Conn<'a> {
     }
 
     fn socket(&self) -> Option<SockRef<'_>> {
-        self.connection()?.fd.as_ref().map(|fd| SockRef::from(fd))
+        self.connection()?.fd.as_ref().map(SockRef::from)
     }
 }
 

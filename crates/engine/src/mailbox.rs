@@ -321,8 +321,8 @@ mod tests {
         });
     }
 
-    /// 1. the reactor looks, finds nothing; 2. a sender puts in; 3. the reactor sleeps. In whichever order the threads
-    /// run, the reactor must be woken: each command is sent only after the last has been taken.
+    /// The reactor looks and finds nothing; a sender puts in; the reactor sleeps. In whichever order the threads run, the
+    /// reactor must be woken: each command is sent only after the last has been taken.
     #[test]
     fn no_wake_up_is_lost_between_draining_and_sleeping() {
         let (mut poll, mailbox) = mailbox(16);

@@ -50,8 +50,7 @@ impl<'a> Input<'a> {
 
     /// Takes all of them.
     pub fn take(&mut self) -> &'a [u8] {
-        let all = std::mem::take(&mut self.bytes);
-        all
+        self.take_mut(self.bytes.len())
     }
 
     /// Takes the first `n`, which may be changed in place.

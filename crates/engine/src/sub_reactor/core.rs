@@ -40,6 +40,7 @@ pub(crate) struct Core {
     /// Where a protocol writes what does not go straight into the cork.
     pub(super) encoded: Vec<u8>,
     /// Queues without a connection, kept for the next one that needs one.
+    #[expect(clippy::vec_box, reason = "the box is what is reused: a connection holds a pointer")]
     pub(super) spare_queues: Vec<Box<Outbound>>,
     pub(super) local: Rc<Local>,
     pub(super) masses: VecDeque<Mass>,

@@ -241,17 +241,13 @@ impl<H: Handler> Stage<H> {
     /// An event: of a connect, of room to write, of something to read.
     fn serve(&mut self, id: ConnId, event: &Event, buffer: &mut ReadBuffer) {
         let key = id.key();
-        let Some(connection) = self.core.connections.find(id) else {
+        let Some(phase) = self.core.connections.find(id).map(|connection| connection.phase) else {
             self.core.stats.stale_events += 1;
             return;
         };
-        match connection.phase {
+        match phase {
             Phase::Closed => return,
-            Phase::Connecting => {
-                if self.core.finish_connecting(key) {
-                    self.open(key);
-                }
-            }
+            Phase::Connecting if self.core.finish_connecting(key) => self.open(key),
             _ => {}
         }
         if event.is_writable() {
