@@ -347,6 +347,16 @@ impl Parts {
     }
 }
 
+#[cfg(test)]
+impl Parts {
+    /// The first reactor's core without its thread, for what is tested without a kernel.
+    pub(crate) fn into_core(mut self) -> Core {
+        let (reactor, poll) = (ReactorId(0), self.polls.remove(0));
+        let local = shared::enter(&self.shared, reactor);
+        Core::new(reactor, self.shared, poll, local, &self.listeners)
+    }
+}
+
 fn reactor_shared(poll: &Poll, mailbox: usize) -> Result<ReactorShared> {
     Ok(ReactorShared {
         mailbox: Mailbox::new(mailbox, new_waker(poll)?),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::{Events, Token, event::Event};
+use mio::{Events, Token};
 use wheelhouse_wheel::Progress;
 
 mod close;
@@ -15,6 +15,9 @@ mod deadlines;
 mod dial;
 mod mass;
 mod read;
+mod serve;
+#[cfg(test)]
+mod simulated;
 mod stage;
 mod write;
 
@@ -22,12 +25,10 @@ pub(crate) use self::{
     core::Core,
     stage::{Job, panic_message},
 };
-use self::{deadlines::Due, read::ReadBuffer, stage::Stage};
+use self::{deadlines::Due, read::ReadBuffer, serve::Readiness, stage::Stage};
 use crate::{
-    CloseReason, ConnId, Handler,
+    ConnId, Handler,
     accept::{Acceptor, RETRY, Round},
-    connection::{Flags, Phase},
-    id::Key,
     mailbox::Command,
     main_reactor::{WAKER, listener_token},
 };
@@ -90,17 +91,12 @@ impl<H: Handler> SubReactor<H> {
         self.stage.core.clock.advance(Instant::now());
 
         self.serve_events();
-        self.serve_ready();
+        self.stage.serve_ready(&mut self.buffer);
         self.accept();
         self.serve_commands();
         self.fire_timers();
         self.stage.core.advance_mass();
-
-        self.stage.tell_writable();
-        self.stage.core.settle();
-        self.stage.core.flush_dirty();
-        self.stage.bury_doomed();
-        self.stage.core.publish();
+        self.stage.end_turn();
         !self.stage.core.is_stopped()
     }
 
@@ -130,7 +126,7 @@ impl<H: Handler> SubReactor<H> {
             match event.token() {
                 WAKER => {}
                 token => match id_of(token) {
-                    Some(id) => self.stage.serve(id, event, &mut self.buffer),
+                    Some(id) => self.stage.serve(id, Readiness::from(event), &mut self.buffer),
                     None => {
                         if let Some(acceptor) = &mut self.acceptor {
                             acceptor.set_ready(token.0 - 1);
@@ -145,25 +141,6 @@ impl<H: Handler> SubReactor<H> {
             self.stage.core.stats.full_batches += 1;
             self.events = Events::with_capacity((2 * capacity).min(MOST_EVENTS));
         }
-    }
-
-    /// Those whose budget was spent in an earlier turn, or who were resumed.
-    fn serve_ready(&mut self) {
-        let core = &mut self.stage.core;
-        if core.ready.is_empty() {
-            return;
-        }
-        let mut ready = std::mem::take(&mut core.ready);
-        for id in ready.drain(..) {
-            let Some(connection) = self.stage.core.connections.find(id) else { continue };
-            connection.flags.remove(Flags::IN_READY);
-            if connection.flags.intersects(Flags::READABLE | Flags::UNSERVED) {
-                self.stage.read(id.key(), &mut self.buffer);
-            }
-        }
-        // What came back meanwhile is for the next turn.
-        ready.append(&mut self.stage.core.ready);
-        self.stage.core.ready = ready;
     }
 
     fn accept(&mut self) {
@@ -237,57 +214,7 @@ impl<H: Handler> SubReactor<H> {
     }
 }
 
-impl<H: Handler> Stage<H> {
-    /// An event: of a connect, of room to write, of something to read.
-    fn serve(&mut self, id: ConnId, event: &Event, buffer: &mut ReadBuffer) {
-        let key = id.key();
-        let Some(phase) = self.core.connections.find(id).map(|connection| connection.phase) else {
-            self.core.stats.stale_events += 1;
-            return;
-        };
-        match phase {
-            Phase::Closed => return,
-            Phase::Connecting if self.core.finish_connecting(key) => self.open(key),
-            _ => {}
-        }
-        if event.is_writable() {
-            self.serve_writable(key);
-        }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.serve_readable(key, event, buffer);
-        }
-    }
-
-    fn serve_writable(&mut self, key: Key) {
-        if self.core.connections.get(key).is_some_and(|c| c.flags.contains(Flags::WRITE_INTEREST)) {
-            self.core.flush(key);
-        }
-    }
-
-    fn serve_readable(&mut self, key: Key, event: &Event, buffer: &mut ReadBuffer) {
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
-        connection.flags |= Flags::READABLE;
-        if event.is_read_closed() || event.is_error() || event.is_priority() {
-            // Data and FIN raise one edge, and a read stops at the urgent mark: a short read proves nothing.
-            connection.flags |= Flags::THOROUGH;
-        }
-        let is_waiting = matches!(connection.phase, Phase::Open) && !connection.takes_input();
-        if event.is_error() && (is_waiting || connection.phase == Phase::Finishing) {
-            return self.core.meet_error(key);
-        }
-        self.read(key, buffer);
-    }
-}
-
 impl Core {
-    /// Nobody reads, so nobody else would find out that the connection is broken.
-    fn meet_error(&mut self, key: Key) {
-        let Some(fd) = self.connections.get(key).and_then(|c| c.fd.as_ref()) else { return };
-        if let Ok(Some(error)) = socket2::SockRef::from(fd).take_error() {
-            self.doom(key, CloseReason::Io, Some(error), 0);
-        }
-    }
-
     fn has_work(&self) -> bool {
         !(self.ready.is_empty()
             && self.dirty.is_empty()

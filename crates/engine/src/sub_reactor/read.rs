@@ -347,7 +347,6 @@ impl Core {
             self.keep_in_ring(key, rest);
         } else {
             let linear = Linear { bytes: rest.to_vec(), filled: rest.len(), need };
-            self.linear += rest.len();
             self.put_linear_back(key, Box::new(linear));
         }
     }

@@ -1,0 +1,122 @@
+//! One event, or one place on the ready list: what it sets going.
+
+use mio::event::Event;
+
+use super::{Core, read::ReadBuffer, stage::Stage};
+use crate::{
+    CloseReason, ConnId, Handler,
+    connection::{Flags, Phase},
+    id::Key,
+};
+
+/// What an event says of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readiness {
+    readable: bool,
+    writable: bool,
+    error: bool,
+    /// There is more than data to it: a FIN, an error, urgent data. A short read proves nothing then: data and FIN raise
+    /// one edge, and a read stops at the urgent mark.
+    thorough: bool,
+}
+
+impl From<&Event> for Readiness {
+    fn from(event: &Event) -> Self {
+        let (error, closed) = (event.is_error(), event.is_read_closed());
+        Readiness {
+            readable: event.is_readable() || closed || error,
+            writable: event.is_writable(),
+            error,
+            thorough: closed || error || event.is_priority(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Readiness {
+    pub(super) fn simulated(readable: bool, writable: bool, fin: bool) -> Self {
+        Readiness { readable, writable, error: false, thorough: fin }
+    }
+
+    pub(super) fn is_any(self) -> bool {
+        self.readable || self.writable
+    }
+}
+
+impl<H: Handler> Stage<H> {
+    /// An event: of a connect, of room to write, of something to read.
+    pub(super) fn serve(&mut self, id: ConnId, ready: Readiness, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        let Some(phase) = self.core.connections.find(id).map(|connection| connection.phase) else {
+            self.core.stats.stale_events += 1;
+            return;
+        };
+        match phase {
+            Phase::Closed => return,
+            Phase::Connecting if self.core.finish_connecting(key) => self.open(key),
+            _ => {}
+        }
+        if ready.writable {
+            self.serve_writable(key);
+        }
+        if ready.readable {
+            self.serve_readable(key, ready, buffer);
+        }
+    }
+
+    fn serve_writable(&mut self, key: Key) {
+        if self.core.connections.get(key).is_some_and(|c| c.flags.contains(Flags::WRITE_INTEREST)) {
+            self.core.flush(key);
+        }
+    }
+
+    fn serve_readable(&mut self, key: Key, ready: Readiness, buffer: &mut ReadBuffer) {
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        connection.flags |= Flags::READABLE;
+        if ready.thorough {
+            connection.flags |= Flags::THOROUGH;
+        }
+        let is_waiting = connection.phase == Phase::Open && !connection.takes_input();
+        if ready.error && (is_waiting || connection.phase == Phase::Finishing) {
+            return self.core.meet_error(key);
+        }
+        self.read(key, buffer);
+    }
+
+    /// Those whose budget was spent in an earlier turn, or who were resumed.
+    pub(super) fn serve_ready(&mut self, buffer: &mut ReadBuffer) {
+        if self.core.ready.is_empty() {
+            return;
+        }
+        let mut ready = std::mem::take(&mut self.core.ready);
+        for id in ready.drain(..) {
+            let Some(connection) = self.core.connections.find(id) else { continue };
+            connection.flags.remove(Flags::IN_READY);
+            if connection.flags.intersects(Flags::READABLE | Flags::UNSERVED) {
+                self.read(id.key(), buffer);
+            }
+        }
+        // What came back meanwhile is for the next turn.
+        ready.append(&mut self.core.ready);
+        self.core.ready = ready;
+    }
+
+    /// What was begun during the turn is finished: answers leave, those who wait are told, those who go are buried.
+    pub(super) fn end_turn(&mut self) {
+        self.tell_writable();
+        self.core.settle();
+        self.core.flush_dirty();
+        self.bury_doomed();
+        self.core.publish();
+    }
+}
+
+impl Core {
+    /// Nobody reads, so nobody else would find out that the connection is broken.
+    fn meet_error(&mut self, key: Key) {
+        let Some(fd) = self.connections.get(key).and_then(|c| c.fd.as_ref()) else { return };
+        if let Ok(Some(error)) = socket2::SockRef::from(fd).take_error() {
+            self.doom(key, CloseReason::Io, Some(error), 0);
+        }
+    }
+}
