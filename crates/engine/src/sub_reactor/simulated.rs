@@ -190,8 +190,8 @@ impl World {
                 socket.fin_sent |= fin;
                 socket.fin_arrived |= fin;
                 socket.window += random.below(2_500);
-                let writable = std::mem::take(&mut socket.was_full) && socket.window > 0;
-                socket.was_full = !writable && socket.was_full;
+                let writable = socket.was_full && socket.window > 0;
+                socket.was_full &= !writable;
                 Readiness::simulated(n > 0 || fin, writable, fin)
             };
             if ready.is_any() && self.stage.core.shared.fds.find(fd) == Some(id) {
