@@ -97,6 +97,8 @@ bitflags! {
         const DIALLED = 1 << 19;
         /// Pass the idle deadline by: the handler turned it off for this connection.
         const NO_IDLE = 1 << 20;
+        /// Its profile has no framing: no look at the profile is needed.
+        const RAW = 1 << 21;
     }
 }
 
@@ -137,6 +139,14 @@ impl Connection {
     /// Whether input may be read or offered to the handler.
     pub(crate) fn takes_input(&self) -> bool {
         self.phase == Phase::Open && !self.flags.intersects(Flags::PAUSES)
+    }
+
+    /// Whether the next read goes into the shared buffer and to the handler, as nearly all do.
+    #[inline]
+    pub(crate) fn reads_plainly(&self) -> bool {
+        self.phase == Phase::Open
+            && !self.flags.intersects(Flags::PAUSES.union(Flags::EOF))
+            && !matches!(self.inbound, Inbound::Linear(_))
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -209,6 +219,12 @@ impl Inbound {
             Inbound::Ring(ring) => ring.len(),
             Inbound::Linear(linear) => linear.filled,
         }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // A ring or linear storage that holds nothing is replaced at once.
+        matches!(self, Inbound::Inline { len: 0, .. })
     }
 
     /// Storage held outside the connection.

@@ -73,7 +73,7 @@ impl Core {
     ) -> Core {
         let clock = Clock::new(shared.origin);
         let memory = shared.options.buffer_memory / shared.reactors.len();
-        Core {
+        let mut core = Core {
             id,
             poll,
             io: Io::Kernel,
@@ -97,7 +97,11 @@ impl Core {
             housekeeping: false,
             clock,
             shared,
+        };
+        for listener in listeners {
+            core.limit_cork(listener.marks.high);
         }
+        core
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -126,10 +130,26 @@ impl Core {
     fn settle_all(&mut self) {
         let local = Rc::clone(&self.local);
         while let Some(command) = local.pop_if(Command::needs_no_handler) {
-            if command.is_refusable() {
-                self.mailbox().release();
-            }
+            self.went_past_the_queue(&command);
             self.carry_out(command);
+        }
+    }
+
+    /// This thread's own commands first, then the mailbox's.
+    pub(super) fn next_command(&self, local: &Local) -> Option<Command> {
+        match local.pop_if(|_| true) {
+            Some(command) => {
+                self.went_past_the_queue(&command);
+                Some(command)
+            }
+            None => self.mailbox().take(),
+        }
+    }
+
+    /// A local command had a place in the mailbox that it did not use.
+    fn went_past_the_queue(&self, command: &Command) {
+        if command.is_refusable() {
+            self.mailbox().release();
         }
     }
 

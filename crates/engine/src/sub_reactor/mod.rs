@@ -166,39 +166,25 @@ impl<H: Handler> SubReactor<H> {
     }
 
     /// What callbacks asked for through a `Handle`, then what other threads did.
+    #[inline]
     fn serve_commands(&mut self) {
-        let local = std::rc::Rc::clone(&self.stage.core.local);
-        let shared = Arc::clone(&self.stage.core.shared);
-        let mailbox = &shared.reactors[self.stage.core.id.index()].mailbox;
-        let mut served = 0;
-        while served < COMMANDS {
-            let command = match local.pop_if(|_| true) {
-                Some(command) => {
-                    if command.is_refusable() {
-                        mailbox.release();
-                    }
-                    command
-                }
-                None => match mailbox.take() {
-                    Some(command) => command,
-                    None => break,
-                },
-            };
-            served += 1;
-            self.stage.carry_out(command);
+        self.has_more_commands = false;
+        if !(self.stage.core.local.is_empty() && self.stage.core.mailbox().is_empty()) {
+            self.has_more_commands = self.stage.serve_commands() == COMMANDS;
         }
-        self.has_more_commands = served == COMMANDS;
-        if served > 0 {
-            self.stage.core.stats.commands += served as u64;
-            mailbox.announce_room(|reactor| {
-                shared.reactors[reactor.index()].mailbox.put(Command::Room(self.stage.core.id));
-            });
-        }
+        self.stage.core.mailbox().announce_room(|reactor| {
+            let shared = &self.stage.core.shared;
+            shared.reactors[reactor.index()].mailbox.put(Command::Room(self.stage.core.id));
+        });
     }
 
     fn fire_timers(&mut self) {
         let core = &mut self.stage.core;
         let now = core.clock.tick();
+        self.has_more_timers = false;
+        if core.wheel.next().is_none_or(|next| next > now) {
+            return;
+        }
         let progress = core.wheel.advance(now, WHEEL_STEPS);
         let mut fired = 0;
         while fired < TIMERS

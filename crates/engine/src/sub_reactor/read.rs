@@ -1,7 +1,8 @@
 //! The read path: kernel to shared buffer to protocol to handler, and what is kept when nobody can use it yet.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
+    os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -59,13 +60,14 @@ struct Offered {
 
 impl<H: Handler> Stage<H> {
     /// Reads until the kernel has no more, the connection wants no more, or its budget is spent.
-    pub(super) fn read(&mut self, key: Key, buffer: &mut ReadBuffer) {
+    #[inline]
+    pub(super) fn read(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
         let mut budget = self.core.options().read_budget;
-        self.core.cork(key);
-        self.serve_kept(key, buffer);
-        while let Step::More(n) = self.read_once(key, buffer) {
+        self.core.cork(id.key());
+        self.serve_kept(id, buffer);
+        while let Step::More(n) = self.read_once(id, buffer) {
             if n >= budget {
-                self.core.put_ready(key);
+                self.core.put_ready(id.key());
                 break;
             }
             budget -= n;
@@ -74,65 +76,49 @@ impl<H: Handler> Stage<H> {
     }
 
     #[inline]
-    fn read_once(&mut self, key: Key, buffer: &mut ReadBuffer) -> Step {
-        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
+    fn read_once(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
+        let core = &mut self.core;
+        let Some(connection) = core.connections.get_mut(id.key()) else { return Step::Done };
+        if !connection.reads_plainly() {
+            return self.read_specially(id, buffer);
+        }
+        let Some(fd) = &connection.fd else { return Step::Done };
+        let room = buffer.room();
+        let size = room.len();
+        let n = match core.io.receive(fd.as_fd(), room) {
+            Ok(n) if n > 0 => n,
+            other => return self.end_of_input(id, other),
+        };
+        connection.last_activity = core.clock.stamp();
+        core.stats.bytes_in += n as u64;
+        let is_raw = connection.flags.contains(Flags::RAW);
+        let kept = if connection.inbound.is_empty() { 0 } else { core.move_kept(id.key(), buffer) };
+        let (frame, scratch) = buffer.frame(kept, n);
+        let offered = self.offer(id, is_raw, frame, scratch);
+        let rest = &frame[offered.used..];
+        if !rest.is_empty() {
+            self.core.keep(id.key(), rest, offered.need, size);
+        }
+        self.after(id, n, size)
+    }
+
+    /// What is not the common case: a large message, the discarding after our FIN, or nothing to read for.
+    #[cold]
+    fn read_specially(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
+        let Some(connection) = self.core.connections.get(id.key()) else { return Step::Done };
         if connection.phase == Phase::Lingering {
-            return self.discard(key, buffer);
+            return self.discard(id.key(), buffer);
         }
         if !connection.takes_input() || connection.flags.contains(Flags::EOF) {
             return Step::Done;
         }
-        if matches!(connection.inbound, Inbound::Linear(_)) {
-            return self.read_linear(key, buffer);
-        }
-        let Some(fd) = connection.fd.as_ref() else { return Step::Done };
-        let room = buffer.room();
-        let size = room.len();
-        let received = self.core.io.receive(std::os::fd::AsFd::as_fd(fd), room);
-        match self.received(key, received) {
-            None => Step::Done,
-            Some(n) => {
-                let kept = self.core.move_kept(key, buffer);
-                let (frame, scratch) = buffer.frame(kept, n);
-                let offered = self.offer(key, frame, scratch);
-                let rest = &frame[offered.used..];
-                if !rest.is_empty() {
-                    self.core.keep(key, rest, offered.need, size);
-                }
-                self.after(key, n, size)
-            }
-        }
-    }
-
-    /// What the kernel said; none when there is nothing to offer.
-    #[inline]
-    fn received(&mut self, key: Key, received: std::io::Result<usize>) -> Option<usize> {
-        match received {
-            Ok(0) => {
-                self.end_of_input(key);
-                None
-            }
-            Ok(n) => {
-                self.core.stats.bytes_in += n as u64;
-                let stamp = self.core.clock.stamp();
-                self.core.connections.get_mut(key)?.last_activity = stamp;
-                Some(n)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.core.connections.get_mut(key)?.flags.remove(Flags::READABLE | Flags::THOROUGH);
-                None
-            }
-            Err(error) => {
-                self.core.doom(key, CloseReason::Io, Some(error), 0);
-                None
-            }
-        }
+        self.read_linear(id, buffer)
     }
 
     /// Whether to read again: a short read from a TCP socket means drained, unless the event told of more than data.
     #[inline]
-    fn after(&mut self, key: Key, n: usize, size: usize) -> Step {
-        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
+    fn after(&mut self, id: ConnId, n: usize, size: usize) -> Step {
+        let Some(connection) = self.core.connections.get_mut(id.key()) else { return Step::Done };
         if n < size && !connection.flags.intersects(Flags::THOROUGH | Flags::UNIX) {
             connection.flags.remove(Flags::READABLE);
             return Step::Done;
@@ -140,35 +126,42 @@ impl<H: Handler> Stage<H> {
         Step::More(n)
     }
 
-    /// The peer's FIN, after the last data.
-    fn end_of_input(&mut self, key: Key) {
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
-        connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
-        connection.flags |= Flags::EOF;
-        self.call(key, |handler, conn, session| handler.on_eof(conn, session));
-        self.core.close_if_both_done(key);
+    /// The kernel gave nothing: for now, because of an error, or because of the peer's FIN after the last data.
+    #[cold]
+    fn end_of_input(&mut self, id: ConnId, received: io::Result<usize>) -> Step {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
+        match received {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
+            }
+            Err(error) => self.core.doom(key, CloseReason::Io, Some(error), 0),
+            Ok(_) => {
+                connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
+                connection.flags |= Flags::EOF;
+                self.call(id, |handler, conn, session| handler.on_eof(conn, session));
+                self.core.close_if_both_done(key);
+            }
+        }
+        Step::Done
     }
 
     /// Offers the handler a frame, as the connection's protocol cuts it.
     #[inline]
-    fn offer(&mut self, key: Key, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
-        match self.core.profile_of(key).map(|profile| &profile.frame) {
-            Some(Frame::Raw) => self.offer_raw(key, frame),
-            Some(Frame::Protocol(_)) => self.offer_messages(key, frame, scratch),
-            None => Offered { used: frame.len(), need: 0 },
+    fn offer(&mut self, id: ConnId, is_raw: bool, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
+        if !is_raw {
+            return self.offer_messages(id, frame, scratch);
         }
-    }
-
-    fn offer_raw(&mut self, key: Key, frame: &mut [u8]) -> Offered {
         let len = frame.len();
         self.core.stats.messages_in += 1;
         let mut input = Input::new(frame);
-        self.call(key, |handler, conn, session| handler.on_data(conn, session, &mut input));
+        self.call(id, |handler, conn, session| handler.on_data(conn, session, &mut input));
         let left = input.len();
         Offered { used: len - left, need: left + 1 }
     }
 
-    fn offer_messages(&mut self, key: Key, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
+    fn offer_messages(&mut self, id: ConnId, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
+        let key = id.key();
         let mut used = 0;
         loop {
             let left = frame.len() - used;
@@ -188,26 +181,26 @@ impl<H: Handler> Stage<H> {
             let decoded = catch_unwind(AssertUnwindSafe(|| protocol.decode(state, &mut input)));
             used += left - input.len();
             match decoded {
-                Ok(Ok(Decoded::Message(message))) => self.offer_message(key, message),
+                Ok(Ok(Decoded::Message(message))) => self.offer_message(id, message),
                 Ok(Ok(Decoded::Need(need))) => return Offered { used, need },
                 Ok(Err(error)) => {
-                    let error = std::io::Error::new(ErrorKind::InvalidData, error);
+                    let error = io::Error::new(ErrorKind::InvalidData, error);
                     self.core.violated(key, error);
                     return Offered { used, need: 0 };
                 }
                 Err(panic) => {
-                    self.call(key, |_, _, _| std::panic::resume_unwind(panic));
+                    self.call(id, |_, _, _| std::panic::resume_unwind(panic));
                     return Offered { used, need: 0 };
                 }
             }
         }
     }
 
-    fn offer_message(&mut self, key: Key, message: Message<'_>) {
+    fn offer_message(&mut self, id: ConnId, message: Message<'_>) {
         self.core.stats.messages_in += 1;
-        let action = self.call(key, |handler, conn, session| handler.on_message(conn, session, message));
+        let action = self.call(id, |handler, conn, session| handler.on_message(conn, session, message));
         if action == Some(Action::Hold)
-            && let Some(connection) = self.core.connections.get_mut(key)
+            && let Some(connection) = self.core.connections.get_mut(id.key())
         {
             connection.extras().held = Some((message.kind(), message.bytes().to_vec()));
             connection.flags |= Flags::UNSERVED;
@@ -215,19 +208,26 @@ impl<H: Handler> Stage<H> {
     }
 
     /// What waited while the connection was paused comes before what is read next.
-    fn serve_kept(&mut self, key: Key, buffer: &mut ReadBuffer) {
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if !connection.flags.contains(Flags::UNSERVED) || !connection.takes_input() {
-            return;
+    #[inline]
+    fn serve_kept(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+        let Some(connection) = self.core.connections.get(id.key()) else { return };
+        if connection.flags.contains(Flags::UNSERVED) && connection.takes_input() {
+            self.offer_kept(id, buffer);
         }
+    }
+
+    #[cold]
+    fn offer_kept(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.flags.remove(Flags::UNSERVED);
         if let Some((kind, body)) = connection.extras.as_mut().and_then(|extras| extras.held.take()) {
             self.core.stats.messages_in -= 1;
-            self.offer_message(key, Message::new(kind, &body));
+            self.offer_message(id, Message::new(kind, &body));
         }
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         let still_paused = !connection.takes_input();
-        if connection.inbound.len() == 0 {
+        if connection.inbound.is_empty() {
             return;
         }
         if still_paused {
@@ -235,12 +235,13 @@ impl<H: Handler> Stage<H> {
             return;
         }
         if matches!(connection.inbound, Inbound::Linear(_)) {
-            return self.offer_linear(key, buffer);
+            return self.offer_linear(id, buffer);
         }
+        let is_raw = connection.flags.contains(Flags::RAW);
         let size = buffer.room().len();
         let kept = self.core.move_kept(key, buffer);
         let (frame, scratch) = buffer.frame(kept, 0);
-        let offered = self.offer(key, frame, scratch);
+        let offered = self.offer(id, is_raw, frame, scratch);
         let rest = &frame[offered.used..];
         if !rest.is_empty() {
             self.core.keep(key, rest, offered.need, size);
@@ -248,7 +249,8 @@ impl<H: Handler> Stage<H> {
     }
 
     /// Reads straight into the storage of a large message.
-    fn read_linear(&mut self, key: Key, buffer: &mut ReadBuffer) -> Step {
+    fn read_linear(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
+        let key = id.key();
         if !self.core.grow_linear(key, buffer.body) {
             return Step::Done;
         }
@@ -261,20 +263,24 @@ impl<H: Handler> Stage<H> {
         let end = if linear.need <= linear.filled + 1 { linear.bytes.len() } else { end };
         let size = end - linear.filled;
         let room = &mut linear.bytes[linear.filled..end];
-        let received = self.core.io.receive(std::os::fd::AsFd::as_fd(fd), room);
-        let Some(n) = self.received(key, received) else { return Step::Done };
-        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
-        let Inbound::Linear(linear) = &mut connection.inbound else { return Step::Done };
+        let n = match self.core.io.receive(fd.as_fd(), room) {
+            Ok(n) if n > 0 => n,
+            other => return self.end_of_input(id, other),
+        };
+        connection.last_activity = self.core.clock.stamp();
+        self.core.stats.bytes_in += n as u64;
         linear.filled += n;
         if linear.filled >= linear.need {
-            self.offer_linear(key, buffer);
+            self.offer_linear(id, buffer);
         }
-        self.after(key, n, size)
+        self.after(id, n, size)
     }
 
-    fn offer_linear(&mut self, key: Key, buffer: &mut ReadBuffer) {
+    fn offer_linear(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        let is_raw = self.core.connections.get(key).is_some_and(|c| c.flags.contains(Flags::RAW));
         let Some(mut linear) = self.core.take_linear(key) else { return };
-        let offered = self.offer(key, &mut linear.bytes[..linear.filled], &mut buffer.scratch);
+        let offered = self.offer(id, is_raw, &mut linear.bytes[..linear.filled], &mut buffer.scratch);
         if offered.used == 0 {
             // Nothing was of use: it stays where it is.
             linear.need = offered.need;
@@ -303,7 +309,6 @@ impl<H: Handler> Stage<H> {
 
 impl Core {
     /// Moves what the connection kept to the end of the head-room; how much it was.
-    #[inline]
     fn move_kept(&mut self, key: Key, buffer: &mut ReadBuffer) -> usize {
         let Some(connection) = self.connections.get_mut(key) else { return 0 };
         let kept = connection.inbound.len();
@@ -432,7 +437,7 @@ impl Core {
 
     /// The peer broke the protocol: what it was answered so far still goes out.
     #[cold]
-    fn violated(&mut self, key: Key, error: std::io::Error) {
+    fn violated(&mut self, key: Key, error: io::Error) {
         let id = self.connections.id(key).map(ConnId::as_u64);
         tracing::debug!(?id, %error, "protocol error");
         self.finish_because(key, CloseReason::Protocol, error);

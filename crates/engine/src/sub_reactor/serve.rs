@@ -45,42 +45,44 @@ impl Readiness {
 
 impl<H: Handler> Stage<H> {
     /// An event: of a connect, of room to write, of something to read.
+    #[inline]
     pub(super) fn serve(&mut self, id: ConnId, ready: Readiness, buffer: &mut ReadBuffer) {
-        let key = id.key();
-        let Some(phase) = self.core.connections.find(id).map(|connection| connection.phase) else {
+        let Some(connection) = self.core.connections.find(id) else {
             self.core.stats.stale_events += 1;
             return;
         };
-        match phase {
-            Phase::Closed => return,
-            Phase::Connecting if self.core.finish_connecting(key) => self.open(key),
-            _ => {}
-        }
-        if ready.writable {
-            self.serve_writable(key);
-        }
         if ready.readable {
-            self.serve_readable(key, ready, buffer);
+            connection.flags |= Flags::READABLE;
         }
-    }
-
-    fn serve_writable(&mut self, key: Key) {
-        if self.core.connections.get(key).is_some_and(|c| c.flags.contains(Flags::WRITE_INTEREST)) {
-            self.core.flush(key);
-        }
-    }
-
-    fn serve_readable(&mut self, key: Key, ready: Readiness, buffer: &mut ReadBuffer) {
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
-        connection.flags |= Flags::READABLE;
         if ready.thorough {
             connection.flags |= Flags::THOROUGH;
         }
+        if connection.phase != Phase::Open || connection.flags.contains(Flags::WRITE_INTEREST) || ready.error {
+            self.serve_specially(id, ready);
+        }
+        if ready.readable {
+            self.read(id, buffer);
+        }
+    }
+
+    /// What comes before reading where there is more to an event than something to read.
+    #[cold]
+    fn serve_specially(&mut self, id: ConnId, ready: Readiness) {
+        let key = id.key();
+        if self.core.connections.get(key).is_some_and(|c| c.phase == Phase::Connecting) {
+            if self.core.finish_connecting(key) {
+                self.open(id);
+            }
+            return;
+        }
+        if ready.writable {
+            self.core.flush(key);
+        }
+        let Some(connection) = self.core.connections.get(key) else { return };
         let is_waiting = connection.phase == Phase::Open && !connection.takes_input();
         if ready.error && (is_waiting || connection.phase == Phase::Finishing) {
-            return self.core.meet_error(key);
+            self.core.meet_error(key);
         }
-        self.read(key, buffer);
     }
 
     /// Those whose budget was spent in an earlier turn, or who were resumed.
@@ -93,7 +95,7 @@ impl<H: Handler> Stage<H> {
             let Some(connection) = self.core.connections.find(id) else { continue };
             connection.flags.remove(Flags::IN_READY);
             if connection.flags.intersects(Flags::READABLE | Flags::UNSERVED) {
-                self.read(id.key(), buffer);
+                self.read(id, buffer);
             }
         }
         // What came back meanwhile is for the next turn.

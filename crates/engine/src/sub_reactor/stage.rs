@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
     sync::atomic::Ordering,
 };
 
@@ -43,11 +44,11 @@ impl<H: Handler> Stage<H> {
     #[inline]
     pub(super) fn call(
         &mut self,
-        key: Key,
+        id: ConnId,
         callback: impl FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) -> Action,
     ) -> Option<Action> {
-        let id = self.core.connections.get(key).filter(|c| c.phase == Phase::Open)?.sequence;
-        let id = ConnId::new(self.core.id, key, id);
+        let key = id.key();
+        self.core.connections.get(key).filter(|c| c.phase == Phase::Open)?;
         let session = self.sessions.get_mut(key)?;
         let (handler, mut conn) = (&mut self.handler, Conn::new(&mut self.core, key, id));
         match catch_unwind(AssertUnwindSafe(|| callback(handler, &mut conn, session))) {
@@ -100,6 +101,7 @@ impl<H: Handler> Stage<H> {
     pub(super) fn admit(&mut self, fd: OwnedFd, peer: Peer, listener: ListenerId, is_unix: bool) {
         let core = &mut self.core;
         let mut connection = Connection::new(None, peer, listener.0, core.clock.stamp());
+        connection.flags.set(Flags::RAW, core.profiles.is_raw(listener.0));
         if is_unix {
             connection.flags |= Flags::UNIX;
             // A Unix listener hands nothing down.
@@ -123,11 +125,12 @@ impl<H: Handler> Stage<H> {
             return;
         }
         core.arm(id.key());
-        self.open(id.key());
+        self.open(id);
     }
 
     /// Makes the session and calls `on_open`.
-    pub(super) fn open(&mut self, key: Key) {
+    pub(super) fn open(&mut self, id: ConnId) {
+        let key = id.key();
         if !self.make_session(key) {
             return;
         }
@@ -136,7 +139,7 @@ impl<H: Handler> Stage<H> {
             self.core.stats.opened += 1;
         }
         self.core.cork(key);
-        self.call(key, |handler, conn, session| handler.on_open(conn, session));
+        self.call(id, |handler, conn, session| handler.on_open(conn, session));
         self.core.uncork();
         // What was sent while it was being dialled.
         self.core.put_dirty(key);
@@ -212,7 +215,7 @@ impl<H: Handler> Stage<H> {
         for id in writable.drain(..) {
             if self.core.is_here(id) {
                 self.core.cork(id.key());
-                self.call(id.key(), |handler, conn, session| handler.on_writable(conn, session));
+                self.call(id, |handler, conn, session| handler.on_writable(conn, session));
                 self.core.uncork();
             }
         }
@@ -220,7 +223,20 @@ impl<H: Handler> Stage<H> {
         self.core.writable = writable;
     }
 
-    pub(super) fn carry_out(&mut self, command: Command) {
+    /// Carries out at most [`COMMANDS`](super::COMMANDS); how many there were.
+    pub(super) fn serve_commands(&mut self) -> usize {
+        let local = Rc::clone(&self.core.local);
+        let mut served = 0;
+        while served < super::COMMANDS {
+            let Some(command) = self.core.next_command(&local) else { break };
+            served += 1;
+            self.carry_out(command);
+        }
+        self.core.stats.commands += served as u64;
+        served
+    }
+
+    fn carry_out(&mut self, command: Command) {
         match command {
             Command::Accepted { fd, peer, listener, is_unix } => {
                 self.core.stats.accepted += 1;
@@ -258,7 +274,7 @@ impl<H: Handler> Stage<H> {
                     return;
                 }
                 self.core.cork(id.key());
-                self.call(id.key(), |handler, conn, session| {
+                self.call(id, |handler, conn, session| {
                     job(handler, conn, session);
                     Action::Continue
                 });
@@ -274,8 +290,9 @@ impl<H: Handler> Stage<H> {
             Due::Timer(timer) => {
                 let (key, kind) = (timer.key(), timer.kind());
                 self.core.forget_timer(key, kind);
+                let Some(id) = self.core.connections.id(key) else { return };
                 self.core.cork(key);
-                self.call(key, |handler, conn, session| handler.on_timer(conn, session, kind));
+                self.call(id, |handler, conn, session| handler.on_timer(conn, session, kind));
                 self.core.uncork();
             }
             Due::ReactorTimer(kind) => self.fire_reactor_timer(kind),

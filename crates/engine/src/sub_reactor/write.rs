@@ -1,6 +1,9 @@
 //! The write path: cork, direct writes, the outbound queue, and what follows when it is empty.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::{
+    io::{self, ErrorKind, IoSlice},
+    os::fd::AsFd,
+};
 
 use crate::{
     CloseReason, Kind, Payload, Policy, Refusal, Sent,
@@ -16,27 +19,42 @@ use super::Core;
 
 /// What the connection being served was sent in this batch of input: one write for all of it. While there is something in
 /// it, its owner's queue is empty.
-#[derive(Default)]
 pub(crate) struct Cork {
     owner: Option<Key>,
     bytes: Vec<u8>,
+    /// What is gathered before it is written, at most: no more than any connection's high mark.
+    limit: usize,
 }
 
-/// What is gathered before it is written, at most.
+impl Default for Cork {
+    fn default() -> Self {
+        Cork { owner: None, bytes: Vec::new(), limit: CORK }
+    }
+}
+
 const CORK: usize = 64 << 10;
 /// From here on a payload is written from where it lies: a copy would cost more than it saves.
 const DIRECT: usize = 4 << 10;
 
 impl Core {
+    /// A high mark that connections will have from now on.
+    pub(super) fn limit_cork(&mut self, high: usize) {
+        self.cork.limit = self.cork.limit.min(high);
+    }
+
     /// The connection about to be served: what it is sent meanwhile leaves with [`Core::uncork`].
+    #[inline]
     pub(super) fn cork(&mut self, key: Key) {
         debug_assert!(self.cork.bytes.is_empty(), "the last one was not uncorked");
         self.cork.owner = Some(key);
     }
 
     /// The batch is over: one write for what it was answered with.
+    #[inline]
     pub(super) fn uncork(&mut self) {
-        self.flush_cork();
+        if !self.cork.bytes.is_empty() {
+            self.flush_cork();
+        }
         self.cork.owner = None;
     }
 
@@ -54,30 +72,62 @@ impl Core {
         corked
     }
 
+    #[inline]
     pub(crate) fn send(&mut self, key: Key, payload: Payload<'_>) -> Sent {
         if !self.masses.is_empty() {
             self.catch_up(key);
         }
         let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
-        let Some(profile) = self.profiles.get(connection.profile) else { return GONE };
-        let sent = match &profile.frame {
-            Frame::Raw => self.queue(key, payload.into_body()),
-            Frame::Protocol(protocol) => {
-                let mut encoded = std::mem::take(&mut self.encoded);
-                encoded.clear();
-                let mut out = Output::sharing(&mut encoded);
-                let sent = match protocol.encode(&payload, &mut out) {
-                    Ok(()) => {
-                        let shared = out.into_shared();
-                        self.queue_encoded(key, &encoded, shared)
-                    }
-                    Err(refusal) => Sent::Refused(refusal),
-                };
-                self.encoded = encoded;
-                sent
+        let is_raw = connection.flags.contains(Flags::RAW);
+        let is_corked = self.cork.owner == Some(key)
+            && connection.outbound.is_none()
+            && connection.phase == Phase::Open
+            && payload.bytes().len() < DIRECT
+            && self.cork.bytes.len() + payload.bytes().len() <= self.cork.limit;
+        let sent = match (is_raw, is_corked) {
+            (true, true) => {
+                self.cork.bytes.extend_from_slice(payload.bytes());
+                Sent::Accepted
             }
+            (true, false) => self.queue(key, payload.into_body()),
+            (false, true) => self.encode_into_cork(key, connection.profile, &payload),
+            (false, false) => self.encode_and_queue(key, connection.profile, &payload),
         };
         self.stats.messages_out += u64::from(!sent.is_refused());
+        sent
+    }
+
+    /// Frames a small message where it will leave from.
+    fn encode_into_cork(&mut self, key: Key, profile: u16, payload: &Payload<'_>) -> Sent {
+        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else { return GONE };
+        let before = self.cork.bytes.len();
+        let mut out = Output::sharing(&mut self.cork.bytes);
+        let encoded = protocol.encode(payload, &mut out);
+        match (encoded, out.into_shared()) {
+            (Ok(()), None) => return Sent::Accepted,
+            (Ok(()), Some(_)) => self.cork.bytes.truncate(before),
+            (Err(refusal), _) => {
+                self.cork.bytes.truncate(before);
+                return Sent::Refused(refusal);
+            }
+        }
+        self.encode_and_queue(key, profile, payload)
+    }
+
+    /// Frames a message aside, and queues it as a whole.
+    fn encode_and_queue(&mut self, key: Key, profile: u16, payload: &Payload<'_>) -> Sent {
+        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else { return GONE };
+        let mut encoded = std::mem::take(&mut self.encoded);
+        encoded.clear();
+        let mut out = Output::sharing(&mut encoded);
+        let sent = match protocol.encode(payload, &mut out) {
+            Ok(()) => {
+                let shared = out.into_shared();
+                self.queue_encoded(key, &encoded, shared)
+            }
+            Err(refusal) => Sent::Refused(refusal),
+        };
+        self.encoded = encoded;
         sent
     }
 
@@ -101,17 +151,8 @@ impl Core {
         self.level(key)
     }
 
-    /// The one way in for bytes, framed or raw.
-    #[inline]
+    /// Queues one message's bytes, framed or raw.
     pub(super) fn queue(&mut self, key: Key, body: Body<'_>) -> Sent {
-        if let Body::Borrowed(bytes) = &body
-            && self.cork.owner == Some(key)
-            && bytes.len() < DIRECT
-            && self.fits_cork(key, bytes.len())
-        {
-            self.cork.bytes.extend_from_slice(bytes);
-            return Sent::Accepted;
-        }
         let len = match &body {
             Body::Borrowed(bytes) => bytes.len(),
             Body::Shared(bytes) => bytes.len(),
@@ -126,13 +167,11 @@ impl Core {
     }
 
     /// Whether the owner's queue is empty, so that the cork is what comes next, and has room.
-    #[inline]
     fn fits_cork(&self, key: Key, len: usize) -> bool {
         let Some(connection) = self.connections.get(key) else { return false };
-        let Some(profile) = self.profiles.get(connection.profile) else { return false };
         connection.outbound.is_none()
             && connection.phase == Phase::Open
-            && self.cork.bytes.len() + len <= CORK.min(profile.marks.high)
+            && self.cork.bytes.len() + len <= self.cork.limit
     }
 
     /// What does not simply go into the cork: written now if nothing is before it, else queued.
@@ -268,26 +307,37 @@ impl Core {
 
     // ---- to the kernel
 
+    /// Writes what was gathered; the rest is queued.
     pub(super) fn flush_cork(&mut self) {
-        let Some(key) = self.cork.owner.filter(|_| !self.cork.bytes.is_empty()) else { return };
+        let Some(key) = self.cork.owner else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(fd) = &connection.fd else { return };
+        let written = self.io.send(fd.as_fd(), &self.cork.bytes);
+        match written {
+            Ok(n) if n == self.cork.bytes.len() => {
+                connection.last_activity = self.clock.stamp();
+                self.stats.bytes_out += n as u64;
+                self.cork.bytes.clear();
+            }
+            written => self.queue_cork(key, written),
+        }
+    }
+
+    /// The kernel did not take all that was gathered.
+    #[cold]
+    fn queue_cork(&mut self, key: Key, written: io::Result<usize>) {
         let mut bytes = std::mem::take(&mut self.cork.bytes);
-        self.write_corked(key, &bytes);
+        if let Some(n) = self.wrote(key, written, bytes.len())
+            && !self.enqueue(key, Body::Borrowed(&bytes[n..])).is_refused()
+        {
+            self.blocked(key);
+            self.pause_above_high(key);
+        }
         bytes.clear();
         self.cork.bytes = bytes;
     }
 
-    fn write_corked(&mut self, key: Key, bytes: &[u8]) {
-        let Some(fd) = self.connections.get(key).and_then(Connection::borrow_fd) else { return };
-        let written = self.io.send(fd, bytes);
-        let Some(n) = self.wrote(key, written, bytes.len()) else { return };
-        if n < bytes.len() && !self.enqueue(key, Body::Borrowed(&bytes[n..])).is_refused() {
-            self.blocked(key);
-            self.pause_above_high(key);
-        }
-    }
-
     /// Counts what the kernel took; none when the connection is broken, and `in_hand` accepted bytes are lost with it.
-    #[inline]
     fn wrote(&mut self, key: Key, written: io::Result<usize>, in_hand: usize) -> Option<usize> {
         match written {
             Ok(n) => {
