@@ -3,21 +3,21 @@
 use std::{
     fs::File,
     io::{self, ErrorKind},
+    net::SocketAddr,
     os::fd::{AsRawFd, OwnedFd},
     time::Duration,
 };
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
 use nix::libc;
-use socket2::SockAddr;
 
-use crate::{ListenerId, connection::Peer, listener::Bound, stats::Counters};
+use crate::{ListenerId, listener::Bound, stats::Counters};
 
 /// A connection as it comes from the kernel.
 pub(crate) struct Accepted {
     pub(crate) fd: OwnedFd,
-    pub(crate) peer: Peer,
-    pub(crate) address: Option<std::net::IpAddr>,
+    /// None for Unix sockets.
+    pub(crate) peer: Option<SocketAddr>,
     pub(crate) listener: ListenerId,
     pub(crate) is_unix: bool,
 }
@@ -180,19 +180,10 @@ impl Listening {
         let (socket, address) = self.bound.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
         Ok(Accepted {
             fd: socket.into(),
-            peer: peer(&address),
-            address: address.as_socket().map(|address| address.ip()),
+            peer: address.as_socket(),
             listener: ListenerId(index as u16),
             is_unix: self.bound.is_unix(),
         })
-    }
-}
-
-/// An IPv4 address fits the connection, mapped into IPv6 or not; another is looked up again and kept apart.
-fn peer(address: &SockAddr) -> Peer {
-    match address.as_socket() {
-        Some(std::net::SocketAddr::V4(v4)) => Peer::V4(*v4.ip(), v4.port()),
-        _ => Peer::Other,
     }
 }
 

@@ -67,7 +67,8 @@ impl Conn<'_> {
         self.core().profiles.get(self.connection()?.profile)?.listener
     }
 
-    /// The peer's address; none for Unix sockets. Kept from the accept: it is known even after a reset.
+    /// The peer's address; none for Unix sockets. Kept from the accept: it is known even after a reset. An IPv4 peer of a
+    /// dual-stack listener has its IPv4 address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.connection()?.peer_addr()
     }

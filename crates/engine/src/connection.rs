@@ -1,6 +1,6 @@
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -108,7 +108,7 @@ impl Flags {
 }
 
 impl Connection {
-    pub(crate) fn new(fd: Option<OwnedFd>, peer: Peer, profile: u16, now: Stamp) -> Self {
+    pub(crate) fn new(fd: Option<OwnedFd>, profile: u16, now: Stamp) -> Self {
         Connection {
             fd,
             sequence: Sequence::FIRST,
@@ -119,7 +119,7 @@ impl Connection {
             since: now,
             deadline: None,
             protocol_state: 0,
-            peer,
+            peer: Peer::Other,
             inbound: Inbound::EMPTY,
             outbound: None,
             extras: None,
@@ -157,6 +157,15 @@ impl Connection {
     pub(crate) fn interest(&self) -> Interest {
         let interest = Interest::READABLE | Interest::PRIORITY;
         if self.flags.contains(Flags::WRITE_INTEREST) { interest | Interest::WRITABLE } else { interest }
+    }
+
+    /// Remembers whom it is with: IPv4 inside the connection, mapped into IPv6 or not, another among the extras.
+    pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
+        match peer.map(|peer| (peer.ip().to_canonical(), peer.port())) {
+            Some((IpAddr::V4(ip), port)) => self.peer = Peer::V4(ip, port),
+            Some(_) => self.extras().peer = peer,
+            None => {}
+        }
     }
 
     pub(crate) fn extras(&mut self) -> &mut Extras {

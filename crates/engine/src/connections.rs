@@ -209,10 +209,10 @@ impl Roll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Clock, connection::Peer};
+    use crate::clock::Clock;
 
     fn connection() -> Connection {
-        Connection::new(None, Peer::Other, 0, Clock::new(std::time::Instant::now()).stamp())
+        Connection::new(None, 0, Clock::new(std::time::Instant::now()).stamp())
     }
 
     #[test]

@@ -15,13 +15,13 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use crossbeam_utils::CachePadded;
 
-use crate::{Audience, ConnId, Connect, ListenerId, Payload, ReactorId, connection::Peer};
+use crate::{Audience, ConnId, Connect, ListenerId, Payload, ReactorId};
 
 /// What another thread asks of a reactor.
 pub(crate) enum Command {
     Accepted {
         fd: OwnedFd,
-        peer: Peer,
+        peer: Option<SocketAddr>,
         listener: ListenerId,
         is_unix: bool,
     },

@@ -89,8 +89,8 @@ impl MainReactor {
 /// One wake-up at most, and none while the sub-reactor is awake.
 fn hand_over(shared: &Shared, balancer: &mut Balancer, accepted: Accepted) {
     let load = |reactor: usize| shared.reactors[reactor].load.load(Ordering::Relaxed);
-    let reactor = &shared.reactors[balancer.choose(accepted.address, load)];
+    let reactor = &shared.reactors[balancer.choose(accepted.peer.map(|peer| peer.ip()), load)];
     reactor.load.fetch_add(1, Ordering::Relaxed);
-    let Accepted { fd, peer, listener, is_unix, .. } = accepted;
+    let Accepted { fd, peer, listener, is_unix } = accepted;
     reactor.mailbox.put(Command::Accepted { fd, peer, listener, is_unix });
 }

@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use super::Core;
 use crate::{
     Address, CloseReason, ConnId, Connect, Error, Result,
-    connection::{Connection, Dialling, Flags, Peer, Phase},
+    connection::{Connection, Dialling, Flags, Phase},
     id::Key,
     listener::{set_kernel_buffers, set_tcp_options},
     options::Options,
@@ -47,7 +47,7 @@ impl Core {
 
     fn new_dialled(&mut self, profile: u16, to: &Connect) -> Result<ConnId> {
         let now = self.clock.stamp();
-        let mut connection = Connection::new(None, Peer::Other, profile, now);
+        let mut connection = Connection::new(None, profile, now);
         connection.phase = Phase::Connecting;
         connection.flags = Flags::DIALLED;
         connection.flags.set(Flags::RAW, self.profiles.is_raw(profile));
@@ -125,7 +125,7 @@ impl Core {
         }
         self.shared.fds.insert(fd.as_raw_fd(), id);
         connection.fd = Some(fd);
-        connection.extras().peer = peer;
+        connection.set_peer(peer);
         connection.flags |= Flags::WRITE_INTEREST;
         if let Err(error) = self.register(key) {
             self.doom(key, CloseReason::Io, Some(error), 0);

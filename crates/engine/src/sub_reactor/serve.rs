@@ -57,7 +57,8 @@ impl<H: Handler> Stage<H> {
         if ready.thorough {
             connection.flags |= Flags::THOROUGH;
         }
-        if connection.phase != Phase::Open || connection.flags.contains(Flags::WRITE_INTEREST) || ready.error {
+        if connection.phase != Phase::Open || connection.flags.contains(Flags::WRITE_INTEREST) || ready.error
+        {
             self.serve_specially(id, ready);
         }
         if ready.readable {

@@ -12,7 +12,7 @@ use std::{
 use super::{read::ReadBuffer, serve::Readiness, stage::Stage};
 use crate::{
     Action, Closed, Conn, ConnId, Framing, Handler, Listener, ListenerId, Message, Sent,
-    connection::{Flags, Peer},
+    connection::Flags,
     engine::Parts,
     id::Key,
     io::{Io, Simulator},
@@ -113,7 +113,8 @@ impl Handler for Echo {
             conn.pause();
             self.held.push(conn.id());
         }
-        let sent = if self.random.below(2) == 0 { conn.send(message) } else { conn.send(message.to_payload()) };
+        let sent =
+            if self.random.below(2) == 0 { conn.send(message) } else { conn.send(message.to_payload()) };
         assert!(matches!(sent, Sent::Accepted | Sent::Full), "{sent:?}");
         Action::Continue
     }
@@ -146,7 +147,8 @@ impl World {
         let listener = Listener::new("tcp://127.0.0.1:0").framing(framing).water_marks(500, 2_000, 1 << 24);
         let buffer = ReadBuffer::new(options.read_buffer);
         let mut core = Parts::new(vec![listener], options, Vec::new()).expect("parts").into_core();
-        let kernel = Shared(Rc::new(RefCell::new(Kernel { random: Random(seed ^ 1), sockets: HashMap::new() })));
+        let kernel =
+            Shared(Rc::new(RefCell::new(Kernel { random: Random(seed ^ 1), sockets: HashMap::new() })));
         core.io = Io::Simulated(Box::new(kernel.clone()));
         let handler = Echo { random: Random(seed ^ 2), held: Vec::new(), closed: 0 };
         let stage = Stage::new(handler, core);
@@ -171,7 +173,7 @@ impl World {
         }
         let socket = Socket { coming: sends.clone(), ..Socket::default() };
         self.kernel.0.borrow_mut().sockets.insert(fd, socket);
-        self.stage.admit(OwnedFd::from(ours), Peer::Other, ListenerId(0), false);
+        self.stage.admit(OwnedFd::from(ours), None, ListenerId(0), false);
         let id = self.stage.core.shared.fds.find(fd).expect("admitted");
         self.connections.push((id, fd, sends));
         self._peers.push(peer);

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::atomic::Ordering,
@@ -10,7 +11,7 @@ use std::{
 use super::{Core, core::Doomed, deadlines::Due};
 use crate::{
     Action, CloseReason, Closed, Conn, ConnId, Handler, ListenerId, Reactor, TimerKind,
-    connection::{Connection, Flags, Peer, Phase},
+    connection::{Connection, Flags, Phase},
     connections::Sessions,
     id::Key,
     listener::set_kernel_buffers,
@@ -98,17 +99,21 @@ impl<H: Handler> Stage<H> {
     // ---- how a connection begins
 
     /// A socket that was accepted becomes a connection.
-    pub(super) fn admit(&mut self, fd: OwnedFd, peer: Peer, listener: ListenerId, is_unix: bool) {
+    pub(super) fn admit(
+        &mut self,
+        fd: OwnedFd,
+        peer: Option<SocketAddr>,
+        listener: ListenerId,
+        is_unix: bool,
+    ) {
         let core = &mut self.core;
-        let mut connection = Connection::new(None, peer, listener.0, core.clock.stamp());
+        let mut connection = Connection::new(None, listener.0, core.clock.stamp());
+        connection.set_peer(peer);
         connection.flags.set(Flags::RAW, core.profiles.is_raw(listener.0));
         if is_unix {
             connection.flags |= Flags::UNIX;
             // A Unix listener hands nothing down.
             let _ = set_kernel_buffers(&socket2::SockRef::from(&fd), core.options());
-        } else if matches!(peer, Peer::Other) {
-            let address = socket2::SockRef::from(&fd).peer_addr();
-            connection.extras().peer = address.ok().and_then(|address| address.as_socket());
         }
         let raw = fd.as_raw_fd();
         connection.fd = Some(fd);

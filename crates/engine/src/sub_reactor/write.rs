@@ -99,7 +99,9 @@ impl Core {
 
     /// Frames a small message where it will leave from.
     fn encode_into_cork(&mut self, key: Key, profile: u16, payload: &Payload<'_>) -> Sent {
-        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else { return GONE };
+        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else {
+            return GONE;
+        };
         let before = self.cork.bytes.len();
         let mut out = Output::sharing(&mut self.cork.bytes);
         let encoded = protocol.encode(payload, &mut out);
@@ -116,7 +118,9 @@ impl Core {
 
     /// Frames a message aside, and queues it as a whole.
     fn encode_and_queue(&mut self, key: Key, profile: u16, payload: &Payload<'_>) -> Sent {
-        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else { return GONE };
+        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else {
+            return GONE;
+        };
         let mut encoded = std::mem::take(&mut self.encoded);
         encoded.clear();
         let mut out = Output::sharing(&mut encoded);
