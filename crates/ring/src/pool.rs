@@ -94,6 +94,26 @@ impl Pool {
         Pool { limit, lent: 0, keep_at_most: kept, kept: 0, free: [const { None }; Class::COUNT] }
     }
 
+    /// Changes the most bytes that may be lent at once. What is lent already stays lent, even above a lower limit.
+    ///
+    /// ```
+    /// use wheelhouse_ring::{Pool, Ring};
+    ///
+    /// let mut pool = Pool::new(4096);
+    /// let (mut first, mut second) = (Ring::new(), Ring::new());
+    /// first.write(&mut pool, &[1; 1024])?;
+    ///
+    /// pool.set_limit(512);
+    /// assert!(second.write(&mut pool, &[2]).is_err());
+    /// first.clear(&mut pool);
+    /// second.write(&mut pool, &[2])?;
+    /// # second.clear(&mut pool);
+    /// # Ok::<(), wheelhouse_ring::PoolExhausted>(())
+    /// ```
+    pub const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// The most bytes that may be lent at once.
     ///
     /// ```

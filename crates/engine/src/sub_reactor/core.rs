@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, io, rc::Rc, sync::Arc};
+use std::{any::Any, collections::VecDeque, io, rc::Rc, sync::Arc};
 
 use mio::{Poll, Token, unix::SourceFd};
 use std::os::fd::AsRawFd;
@@ -9,7 +9,7 @@ use super::{deadlines::Due, mass::Mass, write::Cork};
 use crate::{
     CloseReason, ConnId, Listener, ReactorId, TimerKind,
     clock::Clock,
-    connection::{Connection, Flags, Inbound, Phase},
+    connection::{Connection, Flags, Phase},
     connections::Connections,
     id::Key,
     io::Io,
@@ -34,8 +34,10 @@ pub(crate) struct Core {
     pub(super) wheel: Wheel<Due>,
     pub(super) timers: Vec<(TimerKind, TimerKey)>,
     pub(super) pool: Pool,
-    /// Bytes in linear storage: bounded together with what the pool has lent.
-    pub(super) linear: usize,
+    /// Bytes in linear storage: what the pool may not lend meanwhile.
+    linear: usize,
+    /// The bound of both.
+    memory: usize,
     pub(super) cork: Cork,
     /// Where a protocol writes what does not go straight into the cork.
     pub(super) encoded: Vec<u8>,
@@ -51,6 +53,8 @@ pub(crate) struct Core {
     /// Whose `on_writable` is due.
     pub(super) writable: Vec<ConnId>,
     pub(super) doomed: Vec<Doomed>,
+    /// Panics of protocols, which `on_panic` is to be told of.
+    pub(super) panicked: Vec<Box<dyn Any + Send>>,
     pub(super) stopping: bool,
     pub(super) housekeeping: bool,
 }
@@ -84,6 +88,7 @@ impl Core {
             timers: Vec::new(),
             pool: Pool::new(memory),
             linear: 0,
+            memory,
             cork: Cork::default(),
             encoded: Vec::new(),
             spare_queues: Vec::new(),
@@ -93,6 +98,7 @@ impl Core {
             dirty: Vec::new(),
             writable: Vec::new(),
             doomed: Vec::new(),
+            panicked: Vec::new(),
             stopping: false,
             housekeeping: false,
             clock,
@@ -241,25 +247,45 @@ impl Core {
         self.pool.lent() + self.linear
     }
 
-    /// The bound is met: the connection that holds most gives way, never the one that came last. False when `key` itself
-    /// was that one, or nobody holds anything.
+    /// Takes linear storage into account, within what pool and linear storage may have together.
+    pub(super) fn add_linear(&mut self, bytes: usize) -> bool {
+        let fits = self.buffered() + bytes <= self.memory;
+        if fits {
+            self.set_linear(self.linear + bytes);
+        }
+        fits
+    }
+
+    pub(super) fn remove_linear(&mut self, bytes: usize) {
+        self.set_linear(self.linear - bytes);
+    }
+
+    fn set_linear(&mut self, bytes: usize) {
+        self.linear = bytes;
+        self.pool.set_limit(self.memory - bytes);
+    }
+
+    /// The bound is met: the connection that holds most gives way, never the one that came last. `key` asks, for
+    /// `wanted` bytes in all; false when it was that one itself.
     #[cold]
-    pub(super) fn relieve(&mut self, key: Key) -> bool {
+    pub(super) fn relieve(&mut self, key: Key, wanted: usize) -> bool {
         let holds =
             |c: &Connection| c.inbound.capacity() + c.outbound.as_ref().map_or(0, |queue| queue.capacity());
         let connections = &self.connections;
-        let candidates = connections.keys_from(Key(0)).filter_map(|key| Some((key, connections.get(key)?)));
-        let alive = candidates.filter(|(_, connection)| connection.phase != Phase::Closed);
+        let others = connections.keys_from(Key(0)).filter(|&other| other != key);
+        let alive = others
+            .filter_map(|key| Some((key, connections.get(key)?)))
+            .filter(|(_, c)| c.phase != Phase::Closed);
         let greatest = alive.map(|(key, connection)| (holds(connection), key)).max_by_key(|&(held, _)| held);
-        let victim = greatest.filter(|&(held, _)| held > 0).map_or(key, |(_, victim)| victim);
-        if let Some(connection) = self.connections.get(victim) {
-            tracing::warn!(
-                reactor = self.id.0,
-                key = victim.0,
-                held = holds(connection),
-                "out of buffer memory"
-            );
-        }
+        let asking = connections.get(key).map_or(0, |connection| holds(connection).max(wanted));
+        let (held, victim) =
+            greatest.filter(|&(held, _)| held > 0 && held >= asking).unwrap_or((asking, key));
+        tracing::warn!(
+            reactor = self.id.0,
+            key = victim.0,
+            held,
+            "out of buffer memory: a connection gives way"
+        );
         self.reset(victim, CloseReason::MemoryPressure);
         self.free_buffers(victim);
         victim != key
@@ -267,13 +293,8 @@ impl Core {
 
     /// Gives a closing connection's buffers back.
     pub(super) fn free_buffers(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
-            Inbound::Inline { .. } => {}
-            Inbound::Ring(mut ring) => ring.clear(&mut self.pool),
-            Inbound::Linear(linear) => self.linear -= linear.bytes.len(),
-        }
-        if let Some(queue) = connection.outbound.take() {
+        self.free_inbound(key);
+        if let Some(queue) = self.connections.get_mut(key).and_then(|connection| connection.outbound.take()) {
             self.recycle(queue);
         }
     }

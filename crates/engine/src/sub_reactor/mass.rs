@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
-use super::Core;
+use super::{Core, write::guarded};
 use crate::{
     Audience, CloseReason, ConnId, Payload, Sent,
     connection::Phase,
@@ -155,7 +155,7 @@ impl Core {
     }
 
     /// The broadcast as that kind of connection gets it; none when its protocol cannot carry it.
-    fn encoded_for(&self, profile: u16, broadcast: &mut Broadcast) -> Option<Bytes> {
+    fn encoded_for(&mut self, profile: u16, broadcast: &mut Broadcast) -> Option<Bytes> {
         if let Some((_, encoded)) = broadcast.encoded.iter().find(|(known, _)| *known == profile) {
             return encoded.clone();
         }
@@ -166,8 +166,9 @@ impl Core {
             },
             Frame::Protocol(protocol) => {
                 let mut bytes = Vec::with_capacity(broadcast.payload.bytes().len() + 16);
-                let encoded = protocol.encode(&broadcast.payload, &mut Output::new(&mut bytes));
-                encoded.ok().map(|()| BytesMut::from(&bytes[..]).freeze())
+                let mut out = Output::new(&mut bytes);
+                let encoded = guarded(&mut self.panicked, || protocol.encode(&broadcast.payload, &mut out));
+                encoded.and_then(Result::ok).map(|()| BytesMut::from(&bytes[..]).freeze())
             }
         };
         broadcast.encoded.push((profile, encoded.clone()));

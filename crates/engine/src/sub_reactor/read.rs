@@ -351,6 +351,12 @@ impl Core {
         } else if rest.len() <= body && (need <= body || is_paused) {
             self.keep_in_ring(key, rest);
         } else {
+            while !self.add_linear(rest.len()) {
+                if !self.relieve(key, rest.len()) {
+                    return;
+                }
+            }
+            self.remove_linear(rest.len());
             let linear = Linear { bytes: rest.to_vec(), filled: rest.len(), need };
             self.put_linear_back(key, Box::new(linear));
         }
@@ -359,7 +365,7 @@ impl Core {
     fn keep_in_ring(&mut self, key: Key, rest: &[u8]) {
         let mut ring = Ring::new();
         while ring.write(&mut self.pool, rest).is_err() {
-            if !self.relieve(key) {
+            if !self.relieve(key, rest.len()) {
                 return;
             }
         }
@@ -372,7 +378,7 @@ impl Core {
         let connection = self.connections.get_mut(key)?;
         match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
             Inbound::Linear(linear) => {
-                self.linear -= linear.bytes.len();
+                self.remove_linear(linear.bytes.len());
                 Some(linear)
             }
             other => {
@@ -393,16 +399,18 @@ impl Core {
         if !connection.takes_input() {
             connection.flags |= Flags::UNSERVED;
         }
-        self.linear += linear.bytes.len();
+        let bytes = linear.bytes.len();
         connection.inbound = Inbound::Linear(linear);
+        // It fits: it was part of the account a moment ago.
+        self.add_linear(bytes);
     }
 
     /// Makes room for what the message needs, within the bounds of the connection and of the reactor.
     fn grow_linear(&mut self, key: Key, step: usize) -> bool {
         let limit = self.options().inbound_limit;
         loop {
-            let Some(connection) = self.connections.get_mut(key) else { return false };
-            let Inbound::Linear(linear) = &mut connection.inbound else { return false };
+            let Some(connection) = self.connections.get(key) else { return false };
+            let Inbound::Linear(linear) = &connection.inbound else { return false };
             let is_known = linear.need > linear.filled + 1;
             let (have, filled) = (linear.bytes.len(), linear.filled);
             let want = if is_known { linear.need } else { (2 * filled).max(filled + step).min(limit + 1) };
@@ -410,12 +418,13 @@ impl Core {
             if have > filled && (have >= want || !is_known) {
                 return true;
             }
-            if self.pool.lent() + self.linear + (want - have) <= self.pool.limit() {
-                linear.bytes.resize(want, 0);
-                self.linear += want - have;
+            if self.add_linear(want - have) {
+                if let Some(Inbound::Linear(linear)) = self.connections.get_mut(key).map(|c| &mut c.inbound) {
+                    linear.bytes.resize(want, 0);
+                }
                 return true;
             }
-            if !self.relieve(key) {
+            if !self.relieve(key, want) {
                 return false;
             }
         }
@@ -431,7 +440,7 @@ impl Core {
         match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
             Inbound::Inline { .. } => {}
             Inbound::Ring(mut ring) => ring.clear(&mut self.pool),
-            Inbound::Linear(linear) => self.linear -= linear.bytes.len(),
+            Inbound::Linear(linear) => self.remove_linear(linear.bytes.len()),
         }
     }
 

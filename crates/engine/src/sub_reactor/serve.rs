@@ -80,8 +80,8 @@ impl<H: Handler> Stage<H> {
             self.core.flush(key);
         }
         let Some(connection) = self.core.connections.get(key) else { return };
-        let is_waiting = connection.phase == Phase::Open && !connection.takes_input();
-        if ready.error && (is_waiting || connection.phase == Phase::Finishing) {
+        let is_waiting = !connection.takes_input() || connection.flags.contains(Flags::EOF);
+        if ready.error && is_waiting && connection.phase <= Phase::Finishing {
             self.core.meet_error(key);
         }
     }
@@ -109,6 +109,7 @@ impl<H: Handler> Stage<H> {
         self.tell_writable();
         self.core.settle();
         self.core.flush_dirty();
+        self.tell_of_panics();
         self.bury_doomed();
         self.core.publish();
     }

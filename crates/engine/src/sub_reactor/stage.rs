@@ -84,6 +84,13 @@ impl<H: Handler> Stage<H> {
         let _ = catch_unwind(AssertUnwindSafe(|| handler.on_panic(&mut reactor, panic)));
     }
 
+    /// Tells of the panics of protocols during the turn.
+    pub(super) fn tell_of_panics(&mut self) {
+        while let Some(panic) = self.core.panicked.pop() {
+            self.tell_of_panic(&*panic);
+        }
+    }
+
     fn act(&mut self, key: Key, action: Action) {
         let core = &mut self.core;
         core.settle();

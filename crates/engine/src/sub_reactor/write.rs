@@ -1,8 +1,10 @@
 //! The write path: cork, direct writes, the outbound queue, and what follows when it is empty.
 
 use std::{
+    any::Any,
     io::{self, ErrorKind, IoSlice},
     os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use crate::{
@@ -104,13 +106,13 @@ impl Core {
         };
         let before = self.cork.bytes.len();
         let mut out = Output::sharing(&mut self.cork.bytes);
-        let encoded = protocol.encode(payload, &mut out);
+        let encoded = guarded(&mut self.panicked, || protocol.encode(payload, &mut out));
         match (encoded, out.into_shared()) {
-            (Ok(()), None) => return Sent::Accepted,
-            (Ok(()), Some(_)) => self.cork.bytes.truncate(before),
-            (Err(refusal), _) => {
+            (Some(Ok(())), None) => return Sent::Accepted,
+            (Some(Ok(())), Some(_)) => self.cork.bytes.truncate(before),
+            (failed, _) => {
                 self.cork.bytes.truncate(before);
-                return Sent::Refused(refusal);
+                return self.not_encoded(key, failed);
             }
         }
         self.encode_and_queue(key, profile, payload)
@@ -124,15 +126,27 @@ impl Core {
         let mut encoded = std::mem::take(&mut self.encoded);
         encoded.clear();
         let mut out = Output::sharing(&mut encoded);
-        let sent = match protocol.encode(payload, &mut out) {
-            Ok(()) => {
+        let sent = match guarded(&mut self.panicked, || protocol.encode(payload, &mut out)) {
+            Some(Ok(())) => {
                 let shared = out.into_shared();
                 self.queue_encoded(key, &encoded, shared)
             }
-            Err(refusal) => Sent::Refused(refusal),
+            failed => self.not_encoded(key, failed),
         };
         self.encoded = encoded;
         sent
+    }
+
+    /// The protocol refused, or panicked: then the connection is over, as with any panic on its behalf.
+    #[cold]
+    fn not_encoded(&mut self, key: Key, failed: Option<Result<(), Refusal>>) -> Sent {
+        match failed {
+            Some(Err(refusal)) => Sent::Refused(refusal),
+            _ => {
+                self.doom(key, CloseReason::Panic, None, 0);
+                GONE
+            }
+        }
     }
 
     pub(crate) fn send_vectored(&mut self, key: Key, kind: Kind, parts: &[&[u8]]) -> Sent {
@@ -143,7 +157,7 @@ impl Core {
     /// Queues framing and body as one message: all of it or nothing.
     fn queue_encoded(&mut self, key: Key, bytes: &[u8], shared: Option<SharedBody>) -> Sent {
         let Some(SharedBody { at, body }) = shared else { return self.queue(key, Body::Borrowed(bytes)) };
-        if self.exceeds_limit(key, bytes.len() + body.len()) {
+        if !self.is_within_limit(key, bytes.len() + body.len()) {
             return self.refuse(key);
         }
         let (before, behind) = bytes.split_at(at);
@@ -157,11 +171,8 @@ impl Core {
 
     /// Queues one message's bytes, framed or raw.
     pub(super) fn queue(&mut self, key: Key, body: Body<'_>) -> Sent {
-        let len = match &body {
-            Body::Borrowed(bytes) => bytes.len(),
-            Body::Shared(bytes) => bytes.len(),
-        };
-        if self.exceeds_limit(key, len) {
+        let len = body.len();
+        if !self.is_within_limit(key, len) {
             return self.refuse(key);
         }
         match self.take(key, body) {
@@ -240,6 +251,7 @@ impl Core {
     /// Puts bytes behind those that wait already, and sees to it that they leave.
     fn enqueue(&mut self, key: Key, body: Body<'_>) -> Sent {
         let stamp = self.clock.stamp();
+        let len = body.len();
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return GONE };
             if connection.phase == Phase::Closed {
@@ -257,7 +269,8 @@ impl Core {
                 Body::Shared(bytes) if queue.push_copied(&mut self.pool, bytes).is_ok() => {}
                 Body::Borrowed(bytes) if queue.push_copied(&mut self.pool, bytes).is_ok() => {}
                 _ => {
-                    if !self.relieve(key) {
+                    let wanted = queue.len() + len;
+                    if !self.relieve(key, wanted) {
                         return GONE;
                     }
                     continue;
@@ -269,12 +282,15 @@ impl Core {
         Sent::Accepted
     }
 
-    /// Whether so many more bytes would be too many.
-    fn exceeds_limit(&self, key: Key, len: usize) -> bool {
-        let Some(connection) = self.connections.get(key) else { return false };
-        let limit = self.profiles.get(connection.profile).map_or(usize::MAX, |profile| profile.marks.limit);
-        // The cork has not been offered to the kernel yet: it does not count as waiting.
-        connection.queued() + len > limit
+    /// Whether so many more bytes may wait; what is gathered is offered to the kernel before the answer is no.
+    fn is_within_limit(&mut self, key: Key, len: usize) -> bool {
+        let limit = self.profile_of(key).map_or(usize::MAX, |profile| profile.marks.limit);
+        let waiting =
+            |core: &Core| core.connections.get(key).map_or(0, Connection::queued) + core.corked(key);
+        if waiting(self) + len > limit && self.corked(key) > 0 {
+            self.flush_cork();
+        }
+        waiting(self) + len <= limit
     }
 
     /// Meets a send beyond the limit as the policy says.
@@ -468,6 +484,11 @@ impl Core {
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
+}
+
+/// Calls a user's protocol; a panic is put aside for `on_panic`, and goes no further.
+pub(super) fn guarded<T>(panicked: &mut Vec<Box<dyn Any + Send>>, call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked.push(panic)).ok()
 }
 
 fn skip(body: Body<'_>, n: usize) -> Body<'_> {
