@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wheelhouse::ConnId;
-use wheelhouse::internals::FdIndex;
+use wheelhouse::internals::{FdIndex, conn_id};
 
 const MILLION: usize = 1_000_000;
 
@@ -67,20 +67,20 @@ fn filled(names: &[u32]) -> (FdIndex, Vec<u64>) {
     let index = FdIndex::new();
     let plain: Vec<u64> = names.iter().map(|fd| naming(*fd)).collect();
     for (fd, id) in plain.iter().enumerate() {
-        if let Some(id) = ConnId::from_u64(*id) {
+        if let Some(id) = conn_id(*id) {
             index.insert(fd as i32, id);
         }
     }
     (index, plain)
 }
 
-/// An id that is never zero, whatever descriptor it names.
+/// An id with the sequence number 1 (none has 0), whatever descriptor it names.
 fn naming(fd: u32) -> u64 {
-    u64::from(fd) + 1
+    1 << 32 | u64::from(fd)
 }
 
 fn named_by(id: u64) -> u32 {
-    (id - 1) as u32
+    id as u32
 }
 
 /// All descriptors in an order that no prefetcher guesses, the same in each run.

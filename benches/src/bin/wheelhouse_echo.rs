@@ -4,11 +4,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use clap::Parser;
-use wheelhouse::{Action, Conn, Engine, Handler, Message};
+use wheelhouse::{Action, Address, Conn, Engine, Handler, Message};
 use wheelhouse_benches::server;
 
 #[derive(Parser)]
@@ -43,8 +42,10 @@ fn main() -> io::Result<()> {
         .reuse_port(options.reuse_port)
         .build(|_| Echo)
         .map_err(io::Error::other)?;
-    let bound: Option<&SocketAddr> = engine.addresses().first();
-    server::announce(*bound.ok_or(io::ErrorKind::AddrNotAvailable)?)?;
+    let Some(Address::Tcp(bound)) = engine.addresses().first() else {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    };
+    server::announce(*bound)?;
 
     COUNTING.store(options.count_allocations, Ordering::Relaxed);
     let handle = engine.handle();

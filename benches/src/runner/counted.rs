@@ -121,7 +121,8 @@ pub(crate) fn allocations(report: &mut Report, options: &Options, all: &[Contest
         server.stop()?;
         let extra = (counts[2] - counts[1]) - (counts[1] - counts[0]);
         let per_message = extra / load.difference() / load.depth as f64;
-        let goal = if extra <= 0.0 { "0: met" } else { "0: missed" };
+        // Connecting is not the same to the last allocation each time; one in 2,000 messages would show.
+        let goal = if per_message < 0.000_5 { "0: met" } else { "0: missed" };
         report.line(&format!("{} | {} | {per_message:.6} | {goal}", ours.name, load.title));
         report.keep("N19", ours.name, load.title, Summary::of([per_message]));
     }
