@@ -2,8 +2,8 @@ use std::{marker::PhantomData, ops::Deref, sync::Arc, sync::atomic::Ordering, ti
 
 use crate::{
     Conn, ConnId, Connect, Error, Handler, ListenerId, Payload, Reactor, ReactorId, Result, Stats,
-    mailbox::{Command, Mailbox, Place},
-    shared::{self, Shared},
+    mailbox::{Command, Place},
+    shared::{self, ReactorShared, Shared},
     sub_reactor::Job,
 };
 
@@ -92,9 +92,9 @@ impl Handle {
         payload: impl Into<Payload<'static>>,
     ) -> Result<(), MailboxFull<Payload<'static>>> {
         let payload = payload.into();
-        let Some((reactor, mailbox)) = self.owner(to) else { return Ok(()) };
-        match self.reserve(reactor, mailbox) {
-            Some(place) => self.put_in(reactor, mailbox, place, Command::Send { to, payload }),
+        let Some((reactor, owner)) = self.owner(to) else { return Ok(()) };
+        match self.reserve(reactor, owner) {
+            Some(place) => self.put_in(reactor, owner, place, Command::Send { to, payload }),
             None => return Err(MailboxFull(payload)),
         }
         Ok(())
@@ -111,9 +111,9 @@ impl Handle {
         wait: Duration,
     ) -> Result<(), MailboxFull<Payload<'static>>> {
         let payload = payload.into();
-        let Some((reactor, mailbox)) = self.owner(to) else { return Ok(()) };
-        match self.reserve_within(reactor, mailbox, wait) {
-            Some(place) => self.put_in(reactor, mailbox, place, Command::Send { to, payload }),
+        let Some((reactor, owner)) = self.owner(to) else { return Ok(()) };
+        match self.reserve_within(reactor, owner, wait) {
+            Some(place) => self.put_in(reactor, owner, place, Command::Send { to, payload }),
             None => return Err(MailboxFull(payload)),
         }
         Ok(())
@@ -137,10 +137,10 @@ impl Handle {
             if theirs.is_empty() {
                 continue;
             }
-            match self.reserve(id, &reactor.mailbox) {
+            match self.reserve(id, reactor) {
                 Some(place) => {
                     let command = Command::SendMany { to: theirs, payload: payload.clone() };
-                    self.put_in(id, &reactor.mailbox, place, command);
+                    self.put_in(id, reactor, place, command);
                 }
                 None => full.push(id),
             }
@@ -161,7 +161,7 @@ impl Handle {
         let payload = payload.into();
         let mut places = Vec::with_capacity(self.shared.reactors.len());
         for (index, reactor) in self.shared.reactors.iter().enumerate() {
-            match self.reserve(ReactorId(index as u16), &reactor.mailbox) {
+            match self.reserve(ReactorId(index as u16), reactor) {
                 Some(place) => places.push(place),
                 None => {
                     for (place, reactor) in places.into_iter().zip(&self.shared.reactors) {
@@ -173,7 +173,7 @@ impl Handle {
         }
         for (index, (place, reactor)) in places.into_iter().zip(&self.shared.reactors).enumerate() {
             let command = Command::Broadcast { to, payload: payload.clone() };
-            self.put_in(ReactorId(index as u16), &reactor.mailbox, place, command);
+            self.put_in(ReactorId(index as u16), reactor, place, command);
         }
         Ok(())
     }
@@ -203,11 +203,11 @@ impl Handle {
                 allowed: format!("0 to {}", self.shared.reactors.len() - 1),
             });
         };
-        let Some(place) = self.reserve(reactor, &found.mailbox) else {
+        let Some(place) = self.reserve(reactor, found) else {
             let full = std::io::Error::new(std::io::ErrorKind::WouldBlock, MailboxFull(()));
             return Err(Error::System { what: "dial", source: full });
         };
-        self.put_in(reactor, &found.mailbox, place, Command::Connect(Box::new(to)));
+        self.put_in(reactor, found, place, Command::Connect(Box::new(to)));
         Ok(())
     }
 
@@ -276,46 +276,45 @@ impl Handle {
 
     // ---- how a command travels
 
-    fn owner(&self, id: ConnId) -> Option<(ReactorId, &Mailbox)> {
-        let (reactor, found) = self.shared.owner(id)?;
-        (!found.mailbox.is_closed()).then_some((reactor, &found.mailbox))
+    fn owner(&self, id: ConnId) -> Option<(ReactorId, &ReactorShared)> {
+        self.shared.owner(id).filter(|(_, owner)| !owner.mailbox.is_closed())
     }
 
     /// Takes a place; a reactor that gets none is told when there is room.
-    fn reserve(&self, reactor: ReactorId, mailbox: &Mailbox) -> Option<Place> {
-        if let Some(place) = mailbox.reserve() {
+    fn reserve(&self, reactor: ReactorId, of: &ReactorShared) -> Option<Place> {
+        if let Some(place) = of.mailbox.reserve() {
             return Some(place);
         }
         let (own, _) = shared::current(&self.shared)?;
-        if mailbox.tell_room(own) {
+        if of.mailbox.tell_room(own) {
             // There is room by now, but the answer is given already: it is told like any other.
-            self.shared.reactor(own)?.mailbox.put(Command::Room(reactor));
+            self.shared.reactor(own)?.put(Command::Room(reactor));
         }
         None
     }
 
-    fn reserve_within(&self, reactor: ReactorId, mailbox: &Mailbox, wait: Duration) -> Option<Place> {
+    fn reserve_within(&self, reactor: ReactorId, of: &ReactorShared, wait: Duration) -> Option<Place> {
         if shared::is_reactor_thread() {
-            return self.reserve(reactor, mailbox);
+            return self.reserve(reactor, of);
         }
-        mailbox.reserve_within(wait)
+        of.mailbox.reserve_within(wait)
     }
 
-    fn put_in(&self, reactor: ReactorId, mailbox: &Mailbox, place: Place, command: Command) {
+    fn put_in(&self, reactor: ReactorId, of: &ReactorShared, place: Place, command: Command) {
         match shared::current(&self.shared) {
             Some((own, local)) if own == reactor => {
                 place.keep();
                 local.push(command);
             }
-            _ => mailbox.put_in(place, command),
+            _ => of.put_in(place, command),
         }
     }
 
     fn put(&self, id: ConnId, command: Command) {
-        let Some((reactor, mailbox)) = self.owner(id) else { return };
+        let Some((reactor, owner)) = self.owner(id) else { return };
         match shared::current(&self.shared) {
             Some((own, local)) if own == reactor => local.push(command),
-            _ => mailbox.put(command),
+            _ => owner.put(command),
         }
     }
 }
@@ -372,10 +371,10 @@ impl<H: Handler> Poster<H> {
         let Some(reactor) = self.shared.reactor(on).filter(|reactor| !reactor.mailbox.is_closed()) else {
             return Ok(());
         };
-        match self.reserve(on, &reactor.mailbox) {
+        match self.reserve(on, reactor) {
             Some(place) => {
                 let job = Command::Post(Box::new(Job::<H>::Reactor(Box::new(job))));
-                self.put_in(on, &reactor.mailbox, place, job);
+                self.put_in(on, reactor, place, job);
                 Ok(())
             }
             None => Err(MailboxFull(job)),
@@ -391,8 +390,8 @@ impl<H: Handler> Poster<H> {
     where
         F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
     {
-        let Some((reactor, mailbox)) = self.owner(id) else { return Ok(()) };
-        let place = self.reserve(reactor, mailbox);
+        let Some((reactor, owner)) = self.owner(id) else { return Ok(()) };
+        let place = self.reserve(reactor, owner);
         self.post_at(id, place, job)
     }
 
@@ -404,8 +403,8 @@ impl<H: Handler> Poster<H> {
     where
         F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
     {
-        let Some((reactor, mailbox)) = self.owner(id) else { return Ok(()) };
-        let place = self.reserve_within(reactor, mailbox, wait);
+        let Some((reactor, owner)) = self.owner(id) else { return Ok(()) };
+        let place = self.reserve_within(reactor, owner, wait);
         self.post_at(id, place, job)
     }
 
@@ -417,7 +416,7 @@ impl<H: Handler> Poster<H> {
             return Err(MailboxFull(job));
         };
         let job = Command::Post(Box::new(Job::<H>::Conn(id, Box::new(job))));
-        self.put_in(id.reactor(), &reactor.mailbox, place, job);
+        self.put_in(id.reactor(), reactor, place, job);
         Ok(())
     }
 }

@@ -252,11 +252,18 @@ impl Mailbox {
         reactors.drain(..).for_each(tell);
     }
 
-    /// The reactor is gone: what is still inside is dropped, and what comes later with it.
+    /// The reactor is gone: whatever is put in from now on is dropped by whoever put it in.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        while self.take().is_some() {}
+        self.closed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Drops all there is; how many accepted connections were among it.
+    pub(crate) fn drain(&self) -> usize {
+        let dropped = std::iter::from_fn(|| self.take());
+        let accepted = dropped.filter(|command| matches!(command, Command::Accepted { .. })).count();
         self.announce_room(|_| ());
+        accepted
     }
 }
 

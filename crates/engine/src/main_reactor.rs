@@ -118,5 +118,5 @@ fn hand_over(shared: &Shared, balancer: &mut Balancer, accepted: Accepted) {
     let reactor = &shared.reactors[balancer.choose(accepted.peer.map(|peer| peer.ip()), load)];
     reactor.load.fetch_add(1, Ordering::Relaxed);
     let Accepted { fd, peer, listener, is_unix } = accepted;
-    reactor.mailbox.put(Command::Accepted { fd, peer, listener, is_unix });
+    reactor.put(Command::Accepted { fd, peer, listener, is_unix });
 }

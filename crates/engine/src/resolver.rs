@@ -50,7 +50,7 @@ fn serve(queries: &Receiver<Query>, shared: &Weak<Shared>) {
         });
         let Some(shared) = shared.upgrade() else { return };
         if let Some(reactor) = shared.reactor(id.reactor()) {
-            reactor.mailbox.put(Command::Resolved { id, addresses });
+            reactor.put(Command::Resolved { id, addresses });
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     ConnId, ReactorId,
     connections::Roll,
     fd_index::FdIndex,
-    mailbox::{Command, Mailbox},
+    mailbox::{Command, Mailbox, Place},
     options::Options,
     resolver::Query,
     stats::Published,
@@ -44,6 +44,33 @@ pub(crate) struct ReactorShared {
     pub(crate) stats: CachePadded<Published>,
     /// Connections on their way to the reactor or in its slabs.
     pub(crate) load: CachePadded<AtomicUsize>,
+}
+
+impl ReactorShared {
+    /// Puts in what is never refused.
+    pub(crate) fn put(&self, command: Command) {
+        self.mailbox.put(command);
+        self.abandon_if_closed();
+    }
+
+    /// Puts in what a place was taken for.
+    pub(crate) fn put_in(&self, place: Place, command: Command) {
+        self.mailbox.put_in(place, command);
+        self.abandon_if_closed();
+    }
+
+    /// The reactor has stopped: nobody will look into its mailbox again.
+    pub(crate) fn close(&self) {
+        self.mailbox.close();
+        self.abandon_if_closed();
+    }
+
+    /// What came too late is dropped by whoever brought it; a socket is closed by that.
+    fn abandon_if_closed(&self) {
+        if self.mailbox.is_closed() {
+            self.load.fetch_sub(self.mailbox.drain(), Ordering::Relaxed);
+        }
+    }
 }
 
 /// What others may ask of the main reactor.
@@ -83,7 +110,7 @@ impl Shared {
         self.main.stop.store(true, Ordering::Release);
         let _ = self.main.waker.wake();
         for reactor in &self.reactors {
-            reactor.mailbox.put(Command::Stop);
+            reactor.put(Command::Stop);
         }
     }
 }

@@ -76,7 +76,7 @@ impl Core {
                 for &id in &to[slice] {
                     if !self.is_here(id) {
                         self.stats.late_commands += 1;
-                    } else if mass.ahead.is_empty() || !mass.ahead.remove(&id.key()) {
+                    } else if mass.ahead.is_empty() || !mass.ahead.contains(&id.key()) {
                         self.deliver(id.key(), broadcast);
                     }
                 }
@@ -111,7 +111,9 @@ impl Core {
             match &mut mass.work {
                 Work::Many { to, next, broadcast } if is_due && to[*next..].contains(&id) => {
                     mass.ahead.insert(key);
-                    self.deliver(key, broadcast);
+                    for _ in to[*next..].iter().filter(|&&named| named == id) {
+                        self.deliver(key, broadcast);
+                    }
                 }
                 work @ Work::Broadcast(_) if is_due && key >= mass.cursor => {
                     mass.ahead.insert(key);

@@ -81,7 +81,8 @@ impl<H: Handler> SubReactor<H> {
         self.stage.call_reactor(|handler, reactor| handler.on_start(reactor));
         while self.turn() {}
         self.stage.call_reactor(|handler, reactor| handler.on_stop(reactor));
-        self.stage.core.mailbox().close();
+        let core = &self.stage.core;
+        core.shared.reactors[core.id.index()].close();
         self.stage.core.publish();
     }
 
@@ -174,7 +175,7 @@ impl<H: Handler> SubReactor<H> {
         }
         self.stage.core.mailbox().announce_room(|reactor| {
             let shared = &self.stage.core.shared;
-            shared.reactors[reactor.index()].mailbox.put(Command::Room(self.stage.core.id));
+            shared.reactors[reactor.index()].put(Command::Room(self.stage.core.id));
         });
     }
 
