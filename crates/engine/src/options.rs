@@ -237,6 +237,28 @@ mod tests {
         }
     }
 
+    /// The README's table is this one: a row that differs is printed as it should be.
+    #[test]
+    fn the_readme_lists_every_option_as_it_is() {
+        let readme = include_str!("../../../README.md");
+        let off_or_number =
+            |number: Option<u64>| number.map_or("off".to_owned(), |number| number.to_string());
+        let mut missing = Vec::new();
+        for option in OPTIONS {
+            let default = match option.name {
+                "reactors" => "cores".to_owned(),
+                "receive_buffer" | "send_buffer" => "kernel's".to_owned(),
+                _ => off_or_number(option.default),
+            };
+            let OptionInfo { name, unit, min, max, .. } = option;
+            let row = format!("| `{name}` | {default} | {min} | {max} | {unit} |");
+            if !readme.contains(&row) {
+                missing.push(row);
+            }
+        }
+        assert!(missing.is_empty(), "not in the README:\n{}", missing.join("\n"));
+    }
+
     #[test]
     fn a_bad_value_is_told_with_its_name_and_what_is_allowed() {
         for option in OPTIONS {
