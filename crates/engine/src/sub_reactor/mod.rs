@@ -96,7 +96,9 @@ impl<H: Handler> SubReactor<H> {
         self.accept();
         self.serve_commands();
         self.fire_timers();
-        self.stage.core.advance_mass();
+        if !self.stage.core.masses.is_empty() {
+            self.stage.core.advance_mass();
+        }
         self.stage.end_turn();
         !self.stage.core.is_stopped()
     }
@@ -183,7 +185,7 @@ impl<H: Handler> SubReactor<H> {
         let core = &mut self.stage.core;
         let now = core.clock.tick();
         self.has_more_timers = false;
-        if core.wheel.next().is_none_or(|next| next > now) {
+        if core.wheel.is_empty() || core.wheel.next().is_none_or(|next| next > now) {
             return;
         }
         let progress = core.wheel.advance(now, WHEEL_STEPS);
@@ -212,7 +214,8 @@ impl Core {
     }
 
     fn until_next_deadline(&self) -> Option<Duration> {
-        self.wheel.next().map(|tick| self.clock.until(tick))
+        let next = if self.wheel.is_empty() { None } else { self.wheel.next() };
+        next.map(|tick| self.clock.until(tick))
     }
 
     fn is_stopped(&self) -> bool {

@@ -106,11 +106,19 @@ impl<H: Handler> Stage<H> {
 
     /// What was begun during the turn is finished: answers leave, those who wait are told, those who go are buried.
     pub(super) fn end_turn(&mut self) {
-        self.tell_writable();
+        if !self.core.writable.is_empty() {
+            self.tell_writable();
+        }
         self.core.settle();
-        self.core.flush_dirty();
-        self.tell_of_panics();
-        self.bury_doomed();
+        if !self.core.dirty.is_empty() {
+            self.core.flush_dirty();
+        }
+        if !self.core.panicked.is_empty() {
+            self.tell_of_panics();
+        }
+        if !self.core.doomed.is_empty() {
+            self.bury_doomed();
+        }
         self.core.publish();
     }
 }
