@@ -5,6 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use clap::Parser;
 use wheelhouse::{Action, Address, Conn, Engine, Handler, Message};
@@ -17,6 +18,9 @@ struct Options {
     /// Let the sub-reactor accept for itself; otherwise the main reactor hands connections over.
     #[arg(long)]
     reuse_port: bool,
+    /// Seconds after which an idle connection is closed.
+    #[arg(long)]
+    idle_timeout: Option<u64>,
     /// Count allocations, and print the count whenever a line comes in.
     #[arg(long)]
     count_allocations: bool,
@@ -36,12 +40,14 @@ impl Handler for Echo {
 fn main() -> io::Result<()> {
     let options = Options::parse();
     options.common.prepare()?;
-    let engine = Engine::builder()
+    let mut builder = Engine::builder()
         .listen(format!("tcp://{}", options.common.listen))
         .reactors(1)
-        .reuse_port(options.reuse_port)
-        .build(|_| Echo)
-        .map_err(io::Error::other)?;
+        .reuse_port(options.reuse_port);
+    if let Some(seconds) = options.idle_timeout {
+        builder = builder.idle_timeout(Duration::from_secs(seconds));
+    }
+    let engine = builder.build(|_| Echo).map_err(io::Error::other)?;
     let Some(Address::Tcp(bound)) = engine.addresses().first() else {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     };

@@ -34,10 +34,42 @@ pub(crate) fn memory(report: &mut Report, options: &Options, all: &[Contestant])
         ));
         report.keep("N8", contestant.name, "bytes_per_connection", Summary::of([idle.bytes]));
         report.keep("N15", contestant.name, "woken", Summary::of([idle.woken as f64]));
+        if contestant.role == Role::HandedOver {
+            deadlines(report, options, idle.bytes)?;
+        }
     }
     report.end();
     Ok(())
 }
+
+/// N11 inside the engine: what an idle timeout adds to each connection.
+fn deadlines(report: &mut Report, options: &Options, without: f64) -> io::Result<()> {
+    let idle = Idle::measure(&WITH_DEADLINES, options)?;
+    let name = WITH_DEADLINES.name;
+    let added = idle.bytes - without;
+    report.line(&format!(
+        "{name} | {:.1} | {}; a deadline {:.1}: {} | {} | {} | ",
+        idle.bytes,
+        verdict(idle.bytes, GOAL, 0.0),
+        added,
+        verdict(added, DEADLINE_GOAL, 0.0),
+        idle.woken,
+        idle.cpu_ns
+    ));
+    report.keep("N11", name, "bytes_per_deadline", Summary::of([added]));
+    Ok(())
+}
+
+/// An hour: nothing is due while we look.
+const WITH_DEADLINES: Contestant = Contestant {
+    name: "wheelhouse, with idle timeouts",
+    program: "wheelhouse_echo",
+    arguments: &["--idle-timeout=3600"],
+    role: Role::HandedOver,
+};
+
+/// Most bytes for a connection's deadline (N11).
+const DEADLINE_GOAL: f64 = 28.0;
 
 struct Idle {
     bytes: f64,
