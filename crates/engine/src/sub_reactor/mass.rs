@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Core, write::guarded};
+use super::{Core, send::guarded};
 use crate::{
     Audience, CloseReason, ConnId, Payload, Sent,
     connection::Phase,

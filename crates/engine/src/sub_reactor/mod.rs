@@ -13,8 +13,10 @@ mod close;
 mod core;
 mod deadlines;
 mod dial;
+mod kept;
 mod mass;
 mod read;
+mod send;
 mod serve;
 #[cfg(test)]
 mod simulated;

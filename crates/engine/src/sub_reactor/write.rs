@@ -1,29 +1,26 @@
 //! The write path: cork, direct writes, the outbound queue, and what follows when it is empty.
 
 use std::{
-    any::Any,
     io::{self, ErrorKind, IoSlice},
     os::fd::AsFd,
-    panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use super::Core;
 use crate::{
-    CloseReason, Kind, Payload, Policy, Refusal, Sent,
+    CloseReason, Sent,
     conn::GONE,
     connection::{Connection, Flags, Phase},
     id::Key,
     message::Body,
     outbound::Outbound,
-    protocol::{Frame, Output, SHARE_FROM, SharedBody},
+    protocol::SHARE_FROM,
 };
-
-use super::Core;
 
 /// What the connection being served was sent in this batch of input: one write for all of it. While there is something in
 /// it, its owner's queue is empty.
 pub(crate) struct Cork {
     owner: Option<Key>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// What is gathered before it is written, at most: no more than any connection's high mark.
     limit: usize,
 }
@@ -35,8 +32,18 @@ impl Default for Cork {
 }
 
 const CORK: usize = 64 << 10;
-/// From here on a payload is written from where it lies: a copy would cost more than it saves.
-const DIRECT: usize = 4 << 10;
+
+impl Cork {
+    #[inline]
+    pub(super) fn is_of(&self, key: Key) -> bool {
+        self.owner == Some(key)
+    }
+
+    #[inline]
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        self.bytes.len() + len <= self.limit
+    }
+}
 
 impl Core {
     /// A high mark that connections will have from now on.
@@ -74,148 +81,6 @@ impl Core {
         corked
     }
 
-    #[inline]
-    pub(crate) fn send(&mut self, key: Key, payload: Payload<'_>) -> Sent {
-        if !self.masses.is_empty() {
-            self.catch_up(key);
-        }
-        let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
-        let is_raw = connection.flags.contains(Flags::RAW);
-        let is_corked = self.cork.owner == Some(key)
-            && connection.outbound.is_none()
-            && connection.phase == Phase::Open
-            && payload.bytes().len() < DIRECT
-            && self.cork.bytes.len() + payload.bytes().len() <= self.cork.limit;
-        let sent = match (is_raw, is_corked) {
-            (true, true) => {
-                self.cork.bytes.extend_from_slice(payload.bytes());
-                Sent::Accepted
-            }
-            (true, false) => self.queue(key, payload.into_body()),
-            (false, true) => self.encode_into_cork(key, connection.profile, &payload),
-            (false, false) => self.encode_and_queue(key, connection.profile, &payload),
-        };
-        self.stats.messages_out += u64::from(!sent.is_refused());
-        sent
-    }
-
-    /// Frames a small message where it will leave from.
-    fn encode_into_cork(&mut self, key: Key, profile: u16, payload: &Payload<'_>) -> Sent {
-        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else {
-            return GONE;
-        };
-        let before = self.cork.bytes.len();
-        let mut out = Output::sharing(&mut self.cork.bytes);
-        let encoded = guarded(&mut self.panicked, || protocol.encode(payload, &mut out));
-        match (encoded, out.into_shared()) {
-            (Some(Ok(())), None) => return Sent::Accepted,
-            (Some(Ok(())), Some(_)) => self.cork.bytes.truncate(before),
-            (failed, _) => {
-                self.cork.bytes.truncate(before);
-                return self.not_encoded(key, failed);
-            }
-        }
-        self.encode_and_queue(key, profile, payload)
-    }
-
-    /// Frames a message aside, and queues it as a whole.
-    fn encode_and_queue(&mut self, key: Key, profile: u16, payload: &Payload<'_>) -> Sent {
-        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else {
-            return GONE;
-        };
-        let mut encoded = std::mem::take(&mut self.encoded);
-        encoded.clear();
-        let mut out = Output::sharing(&mut encoded);
-        let sent = match guarded(&mut self.panicked, || protocol.encode(payload, &mut out)) {
-            Some(Ok(())) => {
-                let shared = out.into_shared();
-                self.queue_encoded(key, &encoded, shared)
-            }
-            failed => self.not_encoded(key, failed),
-        };
-        self.encoded = encoded;
-        sent
-    }
-
-    /// The protocol refused, or panicked: then the connection is over, as with any panic on its behalf.
-    #[cold]
-    fn not_encoded(&mut self, key: Key, failed: Option<Result<(), Refusal>>) -> Sent {
-        match failed {
-            Some(Err(refusal)) => Sent::Refused(refusal),
-            _ => {
-                self.doom(key, CloseReason::Panic, None, 0);
-                GONE
-            }
-        }
-    }
-
-    pub(crate) fn send_vectored(&mut self, key: Key, kind: Kind, parts: &[&[u8]]) -> Sent {
-        let joined = parts.concat();
-        self.send(key, Payload::from(&joined).with_kind(kind))
-    }
-
-    /// Queues framing and body as one message: all of it or nothing.
-    fn queue_encoded(&mut self, key: Key, bytes: &[u8], shared: Option<SharedBody>) -> Sent {
-        let Some(SharedBody { at, body }) = shared else { return self.queue(key, Body::Borrowed(bytes)) };
-        if !self.is_within_limit(key, bytes.len() + body.len()) {
-            return self.refuse(key);
-        }
-        let (before, behind) = bytes.split_at(at);
-        for part in [Body::Borrowed(before), Body::Shared(body), Body::Borrowed(behind)] {
-            if let Sent::Refused(refusal) = self.take(key, part) {
-                return Sent::Refused(refusal);
-            }
-        }
-        self.level(key)
-    }
-
-    /// Queues one message's bytes, framed or raw.
-    pub(super) fn queue(&mut self, key: Key, body: Body<'_>) -> Sent {
-        let len = body.len();
-        if !self.is_within_limit(key, len) {
-            return self.refuse(key);
-        }
-        match self.take(key, body) {
-            Sent::Accepted => self.level(key),
-            refused => refused,
-        }
-    }
-
-    /// Whether the owner's queue is empty, so that the cork is what comes next, and has room.
-    fn fits_cork(&self, key: Key, len: usize) -> bool {
-        let Some(connection) = self.connections.get(key) else { return false };
-        connection.outbound.is_none()
-            && connection.phase == Phase::Open
-            && self.cork.bytes.len() + len <= self.cork.limit
-    }
-
-    /// What does not simply go into the cork: written now if nothing is before it, else queued.
-    fn take(&mut self, key: Key, body: Body<'_>) -> Sent {
-        let bytes = match &body {
-            Body::Borrowed(bytes) => bytes,
-            Body::Shared(bytes) => bytes.as_ref(),
-        };
-        let is_large = bytes.len() >= DIRECT;
-        if self.cork.owner == Some(key) {
-            if !is_large && self.fits_cork(key, bytes.len()) {
-                self.cork.bytes.extend_from_slice(bytes);
-                return Sent::Accepted;
-            }
-            if !is_large {
-                self.flush_cork();
-                if self.fits_cork(key, bytes.len()) {
-                    self.cork.bytes.extend_from_slice(bytes);
-                    return Sent::Accepted;
-                }
-            }
-        }
-        let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
-        if is_large && connection.outbound.is_none() && connection.phase == Phase::Open {
-            return self.write_through(key, body);
-        }
-        self.enqueue(key, body)
-    }
-
     /// Writes a payload now, behind what is corked; what the kernel does not take is queued.
     pub(super) fn write_through(&mut self, key: Key, body: Body<'_>) -> Sent {
         let owns_cork = self.cork.owner == Some(key);
@@ -249,7 +114,7 @@ impl Core {
     }
 
     /// Puts bytes behind those that wait already, and sees to it that they leave.
-    fn enqueue(&mut self, key: Key, body: Body<'_>) -> Sent {
+    pub(super) fn enqueue(&mut self, key: Key, body: Body<'_>) -> Sent {
         let stamp = self.clock.stamp();
         let len = body.len();
         loop {
@@ -281,51 +146,6 @@ impl Core {
         self.put_dirty(key);
         Sent::Accepted
     }
-
-    /// Whether so many more bytes may wait; what is gathered is offered to the kernel before the answer is no.
-    fn is_within_limit(&mut self, key: Key, len: usize) -> bool {
-        let limit = self.profile_of(key).map_or(usize::MAX, |profile| profile.marks.limit);
-        let waiting =
-            |core: &Core| core.connections.get(key).map_or(0, Connection::queued) + core.corked(key);
-        if waiting(self) + len > limit && self.corked(key) > 0 {
-            self.flush_cork();
-        }
-        waiting(self) + len <= limit
-    }
-
-    /// Meets a send beyond the limit as the policy says.
-    fn refuse(&mut self, key: Key) -> Sent {
-        self.stats.sends_refused += 1;
-        match self.profile_of(key).map(|profile| profile.policy) {
-            Some(Policy::DropMessage) => self.stats.messages_dropped += 1,
-            Some(Policy::Close) => self.reset(key, CloseReason::BackPressure),
-            _ => {}
-        }
-        Sent::Refused(Refusal::OverLimit)
-    }
-
-    /// How full the queue is after a send; pauses reading when it is above the high mark.
-    fn level(&mut self, key: Key) -> Sent {
-        if !self.pause_above_high(key) {
-            return Sent::Accepted;
-        }
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.flags |= Flags::OWES_WRITABLE;
-        }
-        Sent::Full
-    }
-
-    fn pause_above_high(&mut self, key: Key) -> bool {
-        let Some(high) = self.profile_of(key).map(|profile| profile.marks.high) else { return false };
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        let above = connection.queued() > high;
-        if above && !connection.flags.contains(Flags::NO_AUTO_PAUSE) {
-            connection.flags |= Flags::AUTO_PAUSED;
-        }
-        above
-    }
-
-    // ---- to the kernel
 
     /// Writes what was gathered; the rest is queued.
     pub(super) fn flush_cork(&mut self) {
@@ -484,11 +304,6 @@ impl Core {
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
-}
-
-/// Calls a user's protocol; a panic is put aside for `on_panic`, and goes no further.
-pub(super) fn guarded<T>(panicked: &mut Vec<Box<dyn Any + Send>>, call: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked.push(panic)).ok()
 }
 
 fn skip(body: Body<'_>, n: usize) -> Body<'_> {

@@ -1,0 +1,147 @@
+//! Input that nobody could use yet: a few bytes inside the connection, a ring, or storage of a large message's size.
+
+use super::{Core, read::ReadBuffer};
+use crate::{
+    CloseReason,
+    connection::{Flags, Inbound, Linear, Phase},
+    id::Key,
+};
+use wheelhouse_ring::Ring;
+
+impl Core {
+    /// Moves what the connection kept to the end of the head-room; how much it was.
+    pub(super) fn move_kept(&mut self, key: Key, buffer: &mut ReadBuffer) -> usize {
+        let Some(connection) = self.connections.get_mut(key) else { return 0 };
+        let kept = connection.inbound.len();
+        if kept == 0 {
+            return 0;
+        }
+        let place = buffer.head_room(kept);
+        match &mut connection.inbound {
+            Inbound::Inline { len, bytes } => {
+                place.copy_from_slice(&bytes[..kept]);
+                *len = 0;
+            }
+            Inbound::Ring(ring) => {
+                ring.read_into(&mut self.pool, place);
+                connection.inbound = Inbound::EMPTY;
+            }
+            Inbound::Linear(_) => return 0,
+        }
+        kept
+    }
+
+    /// Keeps what nobody could use yet: a few bytes inside the connection, more in a ring, a large message in storage of
+    /// its size.
+    pub(super) fn keep(&mut self, key: Key, rest: &[u8], need: usize, body: usize) {
+        let limit = self.options().inbound_limit;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !matches!(connection.phase, Phase::Open) {
+            return;
+        }
+        let is_paused = !connection.takes_input();
+        if is_paused {
+            connection.flags |= Flags::UNSERVED;
+        } else if rest.len() > limit || need > limit + 1 {
+            return self.reset(key, CloseReason::InboundOverflow);
+        }
+        if rest.len() <= Inbound::INLINE && need <= body {
+            let mut bytes = [0; Inbound::INLINE];
+            bytes[..rest.len()].copy_from_slice(rest);
+            connection.inbound = Inbound::Inline { len: rest.len() as u8, bytes };
+        } else if rest.len() <= body && (need <= body || is_paused) {
+            self.keep_in_ring(key, rest);
+        } else {
+            while !self.add_linear(rest.len()) {
+                if !self.relieve(key, rest.len()) {
+                    return;
+                }
+            }
+            self.remove_linear(rest.len());
+            let linear = Linear { bytes: rest.to_vec(), filled: rest.len(), need };
+            self.put_linear_back(key, Box::new(linear));
+        }
+    }
+
+    fn keep_in_ring(&mut self, key: Key, rest: &[u8]) {
+        let mut ring = Ring::new();
+        while ring.write(&mut self.pool, rest).is_err() {
+            if !self.relieve(key, rest.len()) {
+                return;
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.inbound = Inbound::Ring(ring);
+        }
+    }
+
+    pub(super) fn take_linear(&mut self, key: Key) -> Option<Box<Linear>> {
+        let connection = self.connections.get_mut(key)?;
+        match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
+            Inbound::Linear(linear) => {
+                self.remove_linear(linear.bytes.len());
+                Some(linear)
+            }
+            other => {
+                connection.inbound = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn put_linear_back(&mut self, key: Key, linear: Box<Linear>) {
+        let limit = self.options().inbound_limit;
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
+            return;
+        };
+        if connection.takes_input() && linear.need > limit + 1 {
+            return self.reset(key, CloseReason::InboundOverflow);
+        }
+        if !connection.takes_input() {
+            connection.flags |= Flags::UNSERVED;
+        }
+        let bytes = linear.bytes.len();
+        connection.inbound = Inbound::Linear(linear);
+        // It fits: it was part of the account a moment ago.
+        self.add_linear(bytes);
+    }
+
+    /// Makes room for what the message needs, within the bounds of the connection and of the reactor.
+    pub(super) fn grow_linear(&mut self, key: Key, step: usize) -> bool {
+        let limit = self.options().inbound_limit;
+        loop {
+            let Some(connection) = self.connections.get(key) else { return false };
+            let Inbound::Linear(linear) = &connection.inbound else { return false };
+            let is_known = linear.need > linear.filled + 1;
+            let (have, filled) = (linear.bytes.len(), linear.filled);
+            let want = if is_known { linear.need } else { (2 * filled).max(filled + step).min(limit + 1) };
+            let want = want.max(filled + 1);
+            if have > filled && (have >= want || !is_known) {
+                return true;
+            }
+            if self.add_linear(want - have) {
+                if let Some(Inbound::Linear(linear)) = self.connections.get_mut(key).map(|c| &mut c.inbound) {
+                    linear.bytes.resize(want, 0);
+                }
+                return true;
+            }
+            if !self.relieve(key, want) {
+                return false;
+            }
+        }
+    }
+
+    /// The connection's input is of no use any more.
+    pub(super) fn free_inbound(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.flags.remove(Flags::UNSERVED);
+        if let Some(extras) = &mut connection.extras {
+            extras.held = None;
+        }
+        match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
+            Inbound::Inline { .. } => {}
+            Inbound::Ring(mut ring) => ring.clear(&mut self.pool),
+            Inbound::Linear(linear) => self.remove_linear(linear.bytes.len()),
+        }
+    }
+}
