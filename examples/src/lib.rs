@@ -1,1 +1,131 @@
-//! Placeholder.
+//! What the programs of this package share: how they start, how they stop, and what they end with.
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use wheelhouse::{Engine, Handle, Handler};
+
+/// Anything that ends a program.
+pub type AnyError = Box<dyn Error + Send + Sync>;
+
+/// Says where the engine listens, and runs it until SIGINT or SIGTERM; a second one ends the process there and then.
+///
+/// As many connections as the hard limit of open files allows can come. The handle that comes back still knows what was
+/// counted.
+///
+/// # Errors
+/// What the engine or the system refuses.
+pub fn serve<H: Handler>(engine: Engine<H>) -> Result<Handle, AnyError> {
+    raise_file_limit()?;
+    let handle = engine.handle();
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let registered = signals.handle();
+    let stop = handle.clone();
+    let waiter = thread::Builder::new().name("signals".into()).spawn(move || {
+        for (earlier, signal) in signals.forever().enumerate() {
+            if earlier > 0 {
+                std::process::exit(128 + signal);
+            }
+            stop.shutdown();
+        }
+    })?;
+    for address in engine.addresses() {
+        say(format_args!("listening on {address}"));
+    }
+    let outcome = engine.run();
+    registered.close();
+    let _ = waiter.join();
+    outcome?;
+    Ok(handle)
+}
+
+/// Lets this process open as many files as its hard limit allows, and says how many these are.
+///
+/// # Errors
+/// What the system says.
+pub fn raise_file_limit() -> io::Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// A line on standard output, whether or not anybody reads it.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Ends a program: what went wrong on standard error, and exit code 2 when it is what was asked for, 1 for everything else.
+pub fn end(outcome: Result<(), AnyError>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let _ = writeln!(io::stderr(), "error: {error}");
+    if is_bad_usage(&*error) { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+fn is_bad_usage(error: &(dyn Error + 'static)) -> bool {
+    use wheelhouse::Error::{BadAddress, BadOption};
+    error.is::<BadUsage>() || matches!(error.downcast_ref(), Some(BadOption { .. } | BadAddress { .. }))
+}
+
+/// What was asked for cannot be done, whatever the system thinks of it.
+#[derive(Debug)]
+pub struct BadUsage(pub String);
+
+impl std::fmt::Display for BadUsage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for BadUsage {}
+
+/// Reads a time in seconds, such as `30` or `0.25`, from the command line.
+///
+/// # Errors
+/// What is expected instead.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "expected a time of at least 0 seconds".to_owned())
+}
+
+/// Digits in groups of three: `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_in_seconds() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for bad in ["", "x", "-1", "NaN", "1e300"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

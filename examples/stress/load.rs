@@ -1,0 +1,402 @@
+//! The load: one handler per reactor, with its share of the connections.
+
+use std::{
+    sync::{Arc, mpsc::Sender},
+    time::Duration,
+};
+
+use wheelhouse::{Action, CloseReason, Closed, Conn, Handler, Input, Message, Reactor, Sent, TimerKind};
+
+use crate::{
+    client::Client,
+    plan::{Event, Plan, Window},
+    tally::Tally,
+};
+
+/// Dials what is due.
+const DIAL: TimerKind = TimerKind(1);
+const DIAL_EVERY: Duration = Duration::from_millis(2);
+
+/// Connections of the whole load that may be between dialled and open: servers' accept queues are short.
+const DIALLING: usize = 1024;
+
+/// Messages sent by schedule before others have their turn.
+const BURST: usize = 4096;
+
+pub(crate) struct Load {
+    plan: Arc<Plan>,
+    reactor: usize,
+    events: Sender<Event>,
+    clients: Vec<Client>,
+    /// Clients dialled so far; they are in the order of `clients`.
+    dialled: usize,
+    dialling: usize,
+    open: usize,
+    stage: Stage,
+    /// Messages sent and not answered, on open connections.
+    under_way: u64,
+    /// Messages due and not sent, on open connections: the queue was full.
+    owed: u64,
+    cursor: Cursor,
+    tally: Tally,
+    told_settled: bool,
+    told_drained: bool,
+    told_gone: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Ramp,
+    Run(Window),
+    /// Nothing new is sent but what was due, and what is under way still counts.
+    Drain(Window),
+    Close,
+}
+
+/// The next message by schedule.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    round: u64,
+    client: usize,
+}
+
+/// A connection's place among its reactor's clients.
+#[derive(Default)]
+pub(crate) struct Slot(usize);
+
+impl Load {
+    pub(crate) fn new(plan: Arc<Plan>, reactor: usize, events: Sender<Event>) -> Load {
+        let mine = (reactor as u32..plan.options.connections).step_by(plan.reactors);
+        Load {
+            reactor,
+            events,
+            clients: mine.map(Client::new).collect(),
+            dialled: 0,
+            dialling: 0,
+            open: 0,
+            stage: Stage::Ramp,
+            under_way: 0,
+            owed: 0,
+            cursor: Cursor::default(),
+            tally: plan.tally(),
+            told_settled: false,
+            told_drained: false,
+            told_gone: false,
+            plan,
+        }
+    }
+
+    /// Begins to send.
+    pub(crate) fn begin(&mut self, reactor: &mut Reactor<'_>, window: Window) {
+        self.stage = Stage::Run(window);
+        if self.plan.options.rate.is_some() {
+            return; // the pacer calls
+        }
+        let (now, pipeline) = (self.plan.now(), u64::from(self.plan.options.pipeline));
+        for slot in 0..self.clients.len() {
+            if let Some(mut conn) = self.clients[slot].id.and_then(|id| reactor.conn(id)) {
+                self.send(&mut conn, slot, pipeline, now);
+            }
+        }
+    }
+
+    /// Sends what is due by now (open loop); the pacer calls.
+    pub(crate) fn send_due(&mut self, reactor: &mut Reactor<'_>) {
+        let Some(window) = self.window() else { return };
+        let now = self.plan.now();
+        for _ in 0..BURST {
+            match self.next_due(window) {
+                Some(due) if due <= now => {}
+                _ => break,
+            }
+            let slot = self.cursor.client;
+            self.cursor.advance(self.clients.len());
+            let client = &mut self.clients[slot];
+            if !client.is_open {
+                self.tally.unsent += 1;
+                continue;
+            }
+            client.due += 1;
+            self.owed += 1;
+            if !client.is_full
+                && let Some(mut conn) = client.id.and_then(|id| reactor.conn(id))
+            {
+                self.send_owed(&mut conn, slot, window);
+            }
+        }
+        self.tell();
+    }
+
+    /// Sends nothing new.
+    pub(crate) fn drain(&mut self) {
+        if let Stage::Run(window) = self.stage {
+            self.stage = Stage::Drain(window);
+        }
+        self.tell();
+    }
+
+    /// Closes every connection; when nothing is left the conductor is told.
+    pub(crate) fn close(&mut self, reactor: &mut Reactor<'_>) {
+        if let Some(window) = self.window() {
+            while self.next_due(window).is_some() {
+                self.cursor.advance(self.clients.len());
+                self.tally.unsent += 1;
+            }
+        }
+        self.stage = Stage::Close;
+        for client in &self.clients {
+            if let Some(mut conn) = client.id.and_then(|id| reactor.conn(id)) {
+                conn.finish();
+            }
+        }
+        self.dialled = self.clients.len();
+        self.tell();
+    }
+
+    fn window(&self) -> Option<Window> {
+        match self.stage {
+            Stage::Run(window) | Stage::Drain(window) => Some(window),
+            Stage::Ramp | Stage::Close => None,
+        }
+    }
+
+    /// When the next message by schedule is due; none when that was the last one, or there is no schedule.
+    fn next_due(&self, window: Window) -> Option<u64> {
+        let rate = self.plan.options.rate?;
+        let client = self.clients.get(self.cursor.client)?;
+        let due = window.start + self.plan.due(rate, client.index, self.cursor.round);
+        (due < window.end).then_some(due)
+    }
+
+    fn dial(&mut self, reactor: &mut Reactor<'_>) {
+        let options = &self.plan.options;
+        let elapsed = self.plan.origin.elapsed().as_secs_f64();
+        let by_now = match options.ramp {
+            0 => self.clients.len(),
+            ramp => (elapsed * f64::from(ramp) / self.plan.reactors as f64) as usize + 1,
+        };
+        let room = (DIALLING / self.plan.reactors).max(1) - self.dialling;
+        let until = by_now.min(self.clients.len()).min(self.dialled + room);
+        for slot in self.dialled..until {
+            let client = &mut self.clients[slot];
+            match reactor.connect(options.connect(client.index)) {
+                Ok(id) => {
+                    client.id = Some(id);
+                    self.dialling += 1;
+                }
+                Err(error) => self.tally.fail(error.to_string()),
+            }
+        }
+        self.dialled = self.dialled.max(until);
+    }
+
+    /// Sends what is due and was not yet sent, as far as it goes; latency counts from when it was due.
+    fn send_owed(&mut self, conn: &mut Conn<'_>, slot: usize, window: Window) {
+        let Some(rate) = self.plan.options.rate else { return };
+        let size = u64::from(self.plan.options.size);
+        let now = self.plan.now();
+        loop {
+            let client = &self.clients[slot];
+            let round = client.sent / size;
+            if round >= client.due || client.is_full {
+                return;
+            }
+            let due = window.start + self.plan.due(rate, client.index, round);
+            self.owed -= 1;
+            self.tally.lateness.saturating_record(now.saturating_sub(due).max(1));
+            self.send(conn, slot, 1, now);
+        }
+    }
+
+    fn send(&mut self, conn: &mut Conn<'_>, slot: usize, messages: u64, now: u64) {
+        let client = &mut self.clients[slot];
+        let end = client.sent + messages * u64::from(self.plan.options.size);
+        while client.sent < end {
+            let piece = self.plan.pattern.piece(client.index, client.sent, end - client.sent);
+            client.sent += piece.len() as u64;
+            match conn.send(piece) {
+                Sent::Accepted => self.tally.bytes_sent += piece.len() as u64,
+                Sent::Full => {
+                    client.is_full = true;
+                    self.tally.bytes_sent += piece.len() as u64;
+                }
+                // Closing: `on_close` will tell why. It is never full, for the limit has room for all of this.
+                Sent::Refused(_) => {}
+            }
+        }
+        if self.plan.options.rate.is_none() {
+            client.sent_at.push_back((now, messages));
+        }
+        self.under_way += messages;
+        self.tally.sent += messages;
+    }
+
+    /// So many more messages of a connection are answered.
+    fn record(&mut self, slot: usize, messages: u64, now: u64) {
+        self.under_way -= messages;
+        self.tally.answered += messages;
+        self.plan.live[self.reactor].show_answered(self.tally.answered);
+        let Some(Window { start, .. }) = self.window() else { return };
+        let client = &mut self.clients[slot];
+        let latency = &mut self.tally.latency;
+        if let Some(rate) = self.plan.options.rate {
+            let answered = client.received / u64::from(self.plan.options.size);
+            for round in answered - messages..answered {
+                let due = start + self.plan.due(rate, client.index, round);
+                latency.saturating_record(now.saturating_sub(due).max(1));
+            }
+        } else {
+            let mut left = messages;
+            while left > 0
+                && let Some((sent_at, count)) = client.take_sent(left)
+            {
+                latency.saturating_record_n(now.saturating_sub(sent_at).max(1), count);
+                left -= count;
+            }
+        }
+        let span = (now.saturating_sub(start) / self.plan.span.as_nanos() as u64) as usize;
+        if let Some(count) = self.tally.series.get_mut(span) {
+            *count += messages;
+        }
+    }
+
+    fn tell(&mut self) {
+        self.plan.live[self.reactor].show(self.open as u64, self.tally.failed());
+        let settled = self.dialled == self.clients.len() && self.dialling == 0;
+        if settled && !self.told_settled {
+            self.told_settled = true;
+            let _ = self.events.send(Event::Settled);
+        }
+        if let Stage::Drain(window) = self.stage
+            && !self.told_drained
+            && self.under_way == 0
+            && self.owed == 0
+            && self.next_due(window).is_none()
+        {
+            self.told_drained = true;
+            let _ = self.events.send(Event::Drained);
+        }
+        if settled && self.open == 0 && !self.told_gone {
+            self.told_gone = true;
+            let _ = self.events.send(Event::Gone);
+        }
+    }
+}
+
+impl Handler for Load {
+    type Session = Slot;
+
+    fn on_start(&mut self, reactor: &mut Reactor<'_>) {
+        self.on_reactor_timer(reactor, DIAL);
+    }
+
+    fn on_reactor_timer(&mut self, reactor: &mut Reactor<'_>, timer: TimerKind) {
+        if self.stage == Stage::Ramp && self.dialled < self.clients.len() {
+            self.dial(reactor);
+            reactor.set_timer(timer, DIAL_EVERY);
+        }
+        self.tell();
+    }
+
+    fn on_open(&mut self, conn: &mut Conn<'_>, slot: &mut Slot) -> Action {
+        *slot = Slot(conn.tag().0 as usize / self.plan.reactors);
+        // Both directions are always read, or two full queues would wait for each other.
+        conn.set_auto_pause(false);
+        self.clients[slot.0].is_open = true;
+        self.dialling -= 1;
+        self.open += 1;
+        self.tally.opened += 1;
+        self.tell();
+        Action::Continue
+    }
+
+    fn on_data(&mut self, conn: &mut Conn<'_>, slot: &mut Slot, input: &mut Input<'_>) -> Action {
+        let now = self.plan.now();
+        let bytes = input.take();
+        let options = &self.plan.options;
+        let pattern = (!options.no_verify).then_some(&self.plan.pattern);
+        let client = &mut self.clients[slot.0];
+        self.tally.bytes_received += bytes.len() as u64;
+        let messages = match client.receive(bytes, options.size.into(), pattern) {
+            Ok(0) => return Action::Continue,
+            Ok(messages) => messages,
+            Err(wrong) => {
+                client.corrupt = Some(wrong);
+                self.tally.mismatch(client.index, wrong);
+                return Action::Reset;
+            }
+        };
+        self.record(slot.0, messages, now);
+        match self.stage {
+            Stage::Run(Window { end, .. }) if self.plan.options.rate.is_none() && now < end => {
+                self.send(conn, slot.0, messages, now);
+            }
+            Stage::Drain(_) => self.tell(),
+            _ => {}
+        }
+        Action::Continue
+    }
+
+    fn on_message(&mut self, _: &mut Conn<'_>, _: &mut Slot, _: Message<'_>) -> Action {
+        Action::Continue // never called: there is no framing
+    }
+
+    fn on_writable(&mut self, conn: &mut Conn<'_>, slot: &mut Slot) -> Action {
+        self.clients[slot.0].is_full = false;
+        if let Some(window) = self.window() {
+            self.send_owed(conn, slot.0, window);
+        }
+        Action::Continue
+    }
+
+    fn on_close(&mut self, closed: &mut Closed<'_>, _: Slot) {
+        let slot = closed.tag().0 as usize / self.plan.reactors;
+        let size = u64::from(self.plan.options.size);
+        let client = &mut self.clients[slot];
+        client.id = None;
+        client.is_open = false;
+        if closed.opened() {
+            self.open -= 1;
+            let sent = client.sent.div_ceil(size);
+            let is_owed = client.due.saturating_sub(sent);
+            self.under_way -= sent - client.received / size;
+            self.owed -= is_owed;
+            self.tally.unsent += is_owed;
+        } else {
+            self.dialling -= 1;
+        }
+        if let Some(reason) = failure(closed, client, self.stage) {
+            self.tally.fail(reason);
+        }
+        self.tell();
+    }
+
+    fn on_stop(&mut self, _: &mut Reactor<'_>) {
+        let tally = std::mem::replace(&mut self.tally, Tally::new(0));
+        let _ = self.events.send(Event::Stopped(Box::new(tally)));
+    }
+}
+
+impl Cursor {
+    fn advance(&mut self, clients: usize) {
+        self.client += 1;
+        if self.client == clients {
+            *self = Cursor { round: self.round + 1, client: 0 };
+        }
+    }
+}
+
+/// Why a connection is gone, unless it is because we wanted it.
+fn failure(closed: &Closed<'_>, client: &Client, stage: Stage) -> Option<String> {
+    let reason = closed.reason();
+    if client.corrupt.is_some() {
+        return Some("sent back something else".to_owned());
+    }
+    if stage == Stage::Close && matches!(reason, CloseReason::Local | CloseReason::Peer { .. }) {
+        return None;
+    }
+    Some(match closed.error() {
+        Some(error) => format!("{reason}: {error}"),
+        None => reason.to_string(),
+    })
+}

@@ -1,0 +1,64 @@
+//! Puts an echo server under load, with the engine on this side too: `stress --help` tells what it can be asked for.
+//!
+//! Shows an engine without listeners, that dials. `load` is its handler, which keeps a `client` for each connection;
+//! `run` is the thread that conducts it by closures posted to the reactors, after a common `plan`. `options` is what
+//! is asked for and whether it can be had, `pattern` what is sent and must come back, `tally` what was counted,
+//! `progress`, `summary` and `report` how it is told.
+
+mod client;
+mod load;
+mod options;
+mod pattern;
+mod plan;
+mod progress;
+mod report;
+mod run;
+mod summary;
+mod tally;
+
+use std::{fs, io::Write as _, path::Path, process::ExitCode};
+
+use clap::Parser;
+use wheelhouse_examples::{AnyError, end};
+
+use crate::{options::Options, summary::Summary};
+
+fn main() -> ExitCode {
+    match stress(Options::parse()) {
+        Ok(code) => code,
+        Err(error) => end(Err(error)),
+    }
+}
+
+fn stress(options: Options) -> Result<ExitCode, AnyError> {
+    options.check()?;
+    let summary = run::run(&options)?;
+    match &options.json {
+        Some(path) => {
+            eprint!("{}", summary.table());
+            write_json(path, &summary)?;
+        }
+        None => {
+            let _ = write!(std::io::stdout(), "{}", summary.table());
+        }
+    }
+    if let Some(path) = &options.report {
+        let page = report::page(&summary)?;
+        fs::write(path, page).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        eprintln!("report: {}", path.display());
+    }
+    Ok(match (summary.interrupted, summary.is_good()) {
+        (true, _) => ExitCode::from(130),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
+    })
+}
+
+fn write_json(path: &Path, summary: &Summary) -> Result<(), AnyError> {
+    let text = format!("{:#}\n", summary.json());
+    if path == Path::new("-") {
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        return Ok(());
+    }
+    Ok(fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?)
+}
