@@ -79,6 +79,13 @@ pub enum Error {
         /// Its bound.
         limit: u32,
     },
+    /// A reactor's mailbox is full: nothing was asked of it. [`Handler::on_room`](crate::Handler::on_room) tells a reactor
+    /// when there is room again.
+    #[error("the mailbox of reactor {reactor} is full")]
+    MailboxFull {
+        /// The reactor.
+        reactor: ReactorId,
+    },
     /// The engine has been told to stop.
     #[error("the engine is stopping")]
     Stopping,

@@ -182,7 +182,7 @@ impl Handle {
     /// to `on_close`.
     ///
     /// # Errors
-    /// A bad address or option; [`Error::Stopping`]; [`Error::System`] when the reactor's mailbox is full.
+    /// A bad address or option; [`Error::Stopping`]; [`Error::MailboxFull`].
     pub fn connect(&self, on: On, to: Connect) -> Result<()> {
         to.validate()?;
         if self.shared.stopping.load(Ordering::Acquire) {
@@ -204,8 +204,7 @@ impl Handle {
             });
         };
         let Some(place) = self.reserve(reactor, found) else {
-            let full = std::io::Error::new(std::io::ErrorKind::WouldBlock, MailboxFull(()));
-            return Err(Error::System { what: "dial", source: full });
+            return Err(Error::MailboxFull { reactor });
         };
         self.put_in(reactor, found, place, Command::Connect(Box::new(to)));
         Ok(())

@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(super) cork: Cork,
     /// Where a protocol writes what does not go straight into the cork.
     pub(super) encoded: Vec<u8>,
+    /// Where a message of several parts is joined.
+    pub(super) joined: Vec<u8>,
     /// Queues without a connection, kept for the next one that needs one.
     #[expect(clippy::vec_box, reason = "the box is what is reused: a connection holds a pointer")]
     pub(super) spare_queues: Vec<Box<Outbound>>,
@@ -91,6 +93,7 @@ impl Core {
             memory,
             cork: Cork::default(),
             encoded: Vec::new(),
+            joined: Vec::new(),
             spare_queues: Vec::new(),
             local,
             masses: VecDeque::new(),

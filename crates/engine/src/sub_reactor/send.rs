@@ -95,8 +95,12 @@ impl Core {
     }
 
     pub(crate) fn send_vectored(&mut self, key: Key, kind: Kind, parts: &[&[u8]]) -> Sent {
-        let joined = parts.concat();
-        self.send(key, Payload::from(&joined).with_kind(kind))
+        let mut joined = std::mem::take(&mut self.joined);
+        joined.clear();
+        parts.iter().for_each(|part| joined.extend_from_slice(part));
+        let sent = self.send(key, Payload::from(&joined).with_kind(kind));
+        self.joined = joined;
+        sent
     }
 
     /// Queues framing and body as one message: all of it or nothing.
