@@ -149,6 +149,14 @@ impl Connection {
             && !matches!(self.inbound, Inbound::Linear(_))
     }
 
+    /// Storage held outside the connection, which the reactor's account of buffer memory holds too.
+    pub(crate) fn storage(&self) -> usize {
+        let queue = self.outbound.as_ref().map_or(0, |queue| queue.capacity());
+        let held =
+            self.extras.as_ref().and_then(|extras| extras.held.as_ref()).map_or(0, |(_, body)| body.len());
+        self.inbound.capacity() + queue + held
+    }
+
     pub(crate) fn queued(&self) -> usize {
         self.outbound.as_ref().map_or(0, |queue| queue.len())
     }

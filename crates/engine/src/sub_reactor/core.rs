@@ -272,15 +272,14 @@ impl Core {
     /// `wanted` bytes in all; false when it was that one itself.
     #[cold]
     pub(super) fn relieve(&mut self, key: Key, wanted: usize) -> bool {
-        let holds =
-            |c: &Connection| c.inbound.capacity() + c.outbound.as_ref().map_or(0, |queue| queue.capacity());
         let connections = &self.connections;
         let others = connections.keys_from(Key(0)).filter(|&other| other != key);
         let alive = others
             .filter_map(|key| Some((key, connections.get(key)?)))
             .filter(|(_, c)| c.phase != Phase::Closed);
-        let greatest = alive.map(|(key, connection)| (holds(connection), key)).max_by_key(|&(held, _)| held);
-        let asking = connections.get(key).map_or(0, |connection| holds(connection).max(wanted));
+        let greatest =
+            alive.map(|(key, connection)| (connection.storage(), key)).max_by_key(|&(held, _)| held);
+        let asking = connections.get(key).map_or(0, |connection| connection.storage().max(wanted));
         let (held, victim) =
             greatest.filter(|&(held, _)| held > 0 && held >= asking).unwrap_or((asking, key));
         tracing::warn!(

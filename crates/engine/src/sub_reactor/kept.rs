@@ -2,7 +2,7 @@
 
 use super::{Core, read::ReadBuffer};
 use crate::{
-    CloseReason,
+    CloseReason, Kind,
     connection::{Flags, Inbound, Linear, Phase},
     id::Key,
 };
@@ -52,15 +52,38 @@ impl Core {
         } else if rest.len() <= body && (need <= body || is_paused) {
             self.keep_in_ring(key, rest);
         } else {
-            while !self.add_linear(rest.len()) {
-                if !self.relieve(key, rest.len()) {
-                    return;
-                }
+            if self.make_room(key, rest.len()) {
+                let linear = Linear { bytes: rest.to_vec(), filled: rest.len(), need };
+                self.put_linear(key, Box::new(linear));
             }
-            self.remove_linear(rest.len());
-            let linear = Linear { bytes: rest.to_vec(), filled: rest.len(), need };
-            self.put_linear_back(key, Box::new(linear));
         }
+    }
+
+    /// Keeps a message that the handler cannot take now.
+    pub(super) fn hold(&mut self, key: Key, kind: Kind, body: &[u8]) {
+        if !self.make_room(key, body.len()) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return self.remove_linear(body.len()) };
+        connection.extras().held = Some((kind, body.to_vec()));
+        connection.flags |= Flags::UNSERVED;
+    }
+
+    /// The message on hold, to be offered again.
+    pub(super) fn take_held(&mut self, key: Key) -> Option<(Kind, Vec<u8>)> {
+        let held = self.connections.get_mut(key)?.extras.as_mut()?.held.take()?;
+        self.remove_linear(held.1.len());
+        Some(held)
+    }
+
+    /// Takes so many bytes into account; false when `key` itself had to give way.
+    fn make_room(&mut self, key: Key, bytes: usize) -> bool {
+        while !self.add_linear(bytes) {
+            if !self.relieve(key, bytes) {
+                return false;
+            }
+        }
+        true
     }
 
     fn keep_in_ring(&mut self, key: Key, rest: &[u8]) {
@@ -75,13 +98,11 @@ impl Core {
         }
     }
 
+    /// Takes a large message's storage out of the connection, to offer it; it stays in the account.
     pub(super) fn take_linear(&mut self, key: Key) -> Option<Box<Linear>> {
         let connection = self.connections.get_mut(key)?;
         match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
-            Inbound::Linear(linear) => {
-                self.remove_linear(linear.bytes.len());
-                Some(linear)
-            }
+            Inbound::Linear(linear) => Some(linear),
             other => {
                 connection.inbound = other;
                 None
@@ -89,21 +110,20 @@ impl Core {
         }
     }
 
-    pub(super) fn put_linear_back(&mut self, key: Key, linear: Box<Linear>) {
+    /// Puts storage that is in the account into the connection, or drops it when it is of no use any more.
+    pub(super) fn put_linear(&mut self, key: Key, linear: Box<Linear>) {
         let limit = self.options().inbound_limit;
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
-            return;
+            return self.remove_linear(linear.bytes.len());
         };
         if connection.takes_input() && linear.need > limit + 1 {
+            self.remove_linear(linear.bytes.len());
             return self.reset(key, CloseReason::InboundOverflow);
         }
         if !connection.takes_input() {
             connection.flags |= Flags::UNSERVED;
         }
-        let bytes = linear.bytes.len();
         connection.inbound = Inbound::Linear(linear);
-        // It fits: it was part of the account a moment ago.
-        self.add_linear(bytes);
     }
 
     /// Makes room for what the message needs, within the bounds of the connection and of the reactor.
@@ -135,9 +155,8 @@ impl Core {
     pub(super) fn free_inbound(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.flags.remove(Flags::UNSERVED);
-        if let Some(extras) = &mut connection.extras {
-            extras.held = None;
-        }
+        self.take_held(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
         match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
             Inbound::Inline { .. } => {}
             Inbound::Ring(mut ring) => ring.clear(&mut self.pool),

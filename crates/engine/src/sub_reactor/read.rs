@@ -203,11 +203,8 @@ impl<H: Handler> Stage<H> {
     fn offer_message(&mut self, id: ConnId, message: Message<'_>) {
         self.core.stats.messages_in += 1;
         let action = self.call(id, |handler, conn, session| handler.on_message(conn, session, message));
-        if action == Some(Action::Hold)
-            && let Some(connection) = self.core.connections.get_mut(id.key())
-        {
-            connection.extras().held = Some((message.kind(), message.bytes().to_vec()));
-            connection.flags |= Flags::UNSERVED;
+        if action == Some(Action::Hold) {
+            self.core.hold(id.key(), message.kind(), message.bytes());
         }
     }
 
@@ -225,7 +222,7 @@ impl<H: Handler> Stage<H> {
         let key = id.key();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.flags.remove(Flags::UNSERVED);
-        if let Some((kind, body)) = connection.extras.as_mut().and_then(|extras| extras.held.take()) {
+        if let Some((kind, body)) = self.core.take_held(key) {
             self.core.stats.messages_in -= 1;
             self.offer_message(id, Message::new(kind, &body));
         }
@@ -288,8 +285,9 @@ impl<H: Handler> Stage<H> {
         if offered.used == 0 {
             // Nothing was of use: it stays where it is.
             linear.need = offered.need;
-            return self.core.put_linear_back(key, linear);
+            return self.core.put_linear(key, linear);
         }
+        self.core.remove_linear(linear.bytes.len());
         let rest = &linear.bytes[offered.used..linear.filled];
         if !rest.is_empty() {
             self.core.keep(key, rest, offered.need, buffer.body);

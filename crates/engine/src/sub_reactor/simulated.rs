@@ -12,7 +12,7 @@ use std::{
 use super::{read::ReadBuffer, serve::Readiness, stage::Stage};
 use crate::{
     Action, Closed, Conn, ConnId, Framing, Handler, Listener, ListenerId, Message, Sent,
-    connection::Flags,
+    connection::{Connection, Flags},
     engine::Parts,
     id::Key,
     io::{Io, Simulator},
@@ -216,11 +216,8 @@ impl World {
     fn check(&self) {
         let core = &self.stage.core;
         let keys: Vec<Key> = core.connections.keys_from(Key(0)).collect();
-        let held: usize = keys
-            .iter()
-            .filter_map(|&key| core.connections.get(key))
-            .map(|c| c.inbound.capacity() + c.outbound.as_ref().map_or(0, |queue| queue.capacity()))
-            .sum();
+        let held: usize =
+            keys.iter().filter_map(|&key| core.connections.get(key)).map(Connection::storage).sum();
         assert_eq!(core.buffered(), held, "seed {}: storage is accounted for", self.seed);
         for key in keys {
             let Some(connection) = core.connections.get(key) else { continue };
