@@ -85,7 +85,7 @@ options! {
     RECEIVE_BUFFER = "receive_buffer", "bytes in the kernel", None, 256, GIB;
     SEND_BUFFER = "send_buffer", "bytes in the kernel", None, 256, GIB;
     READ_BUFFER = "read_buffer", "bytes per reactor", Some(64 * KIB), KIB, 16 * MIB;
-    READ_BUDGET = "read_budget", "bytes per connection and turn", Some(256 * KIB), KIB, GIB;
+    READ_BUDGET = "read_budget", "bytes per connection and turn", Some(64 * KIB), KIB, GIB;
     INBOUND_LIMIT = "inbound_limit", "bytes per connection", Some(MIB), 64, 64 * MIB;
     BUFFER_MEMORY = "buffer_memory", "bytes per engine", Some(256 * MIB), 64 * KIB, 1 << 40;
     WATER_MARK_LOW = "water_marks low", "bytes per connection", Some(64 * KIB), 0, 64 * MIB;

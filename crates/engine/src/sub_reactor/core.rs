@@ -9,7 +9,7 @@ use super::{deadlines::Due, mass::Mass, write::Cork};
 use crate::{
     CloseReason, ConnId, Listener, ReactorId, TimerKind,
     clock::Clock,
-    connection::{Connection, Flags, Phase},
+    connection::{Flags, Phase},
     connections::Connections,
     id::Key,
     io::Io,
