@@ -1,0 +1,138 @@
+//! A flood starves nobody, and nobody is forgotten when the event list is full.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    io::Write,
+    net::{Shutdown, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use wheelhouse::{Action, ConnId};
+use wheelhouse_tests::{
+    Bench, Event, Pattern, Script, connect, many_descriptors, one_reactor, read_exactly, read_to_end,
+};
+
+/// Counts and sums up what a flooder sends; a quiet one gets its bytes back.
+fn flooded() -> Script {
+    Script::new().quiet().on_message(|conn, notes, message| {
+        if message.bytes()[0] == b'q' && notes.count == 0 {
+            conn.send(message);
+        } else {
+            notes.count += message.bytes().len() as u64;
+            let sum = message
+                .bytes()
+                .iter()
+                .fold(notes.serial, |sum, &byte| sum.wrapping_mul(31) + u64::from(byte));
+            notes.serial = sum;
+        }
+        Action::Continue
+    })
+}
+
+#[test]
+fn quiet_connections_are_served_and_no_byte_is_lost_while_others_flood() {
+    const FLOODERS: u64 = 3;
+    const QUIET: usize = 20;
+    let bench = Bench::start(one_reactor().read_budget(4096).read_buffer(2048), |_| flooded());
+    let addr = bench.addr();
+    let going = Arc::new(AtomicBool::new(true));
+    let flooders: Vec<_> = (0..FLOODERS)
+        .map(|n| {
+            let going = Arc::clone(&going);
+            let mut stream = connect(addr);
+            let id = bench.opened();
+            bench.ask(id, |_, notes| notes.serial = 0);
+            let flooder = std::thread::spawn(move || {
+                // A flooder's stream does not begin with the quiet ones' letter.
+                let piece = [&b"f"[..], &Pattern::new(n).take(65_535)].concat();
+                let (mut count, mut sum) = (0_u64, 0_u64);
+                while going.load(Ordering::Relaxed) || count == 0 {
+                    stream.write_all(&piece).unwrap();
+                    count += piece.len() as u64;
+                    sum = piece.iter().fold(sum, |sum, &byte| sum.wrapping_mul(31) + u64::from(byte));
+                }
+                stream.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(read_to_end(&mut stream), b"");
+                (count, sum)
+            });
+            (id, flooder)
+        })
+        .collect();
+    let mut quiet: Vec<TcpStream> = (0..QUIET).map(|_| connect(addr)).collect();
+    for round in 0..50 {
+        for stream in &mut quiet {
+            stream.write_all(&[b'q', round]).unwrap();
+        }
+        for stream in &mut quiet {
+            assert_eq!(read_exactly(stream, 2), [b'q', round]);
+        }
+    }
+    going.store(false, Ordering::Relaxed);
+    for (id, flooder) in flooders {
+        let (count, sum) = flooder.join().unwrap();
+        let gone = bench.closed(id);
+        assert_eq!((gone.notes.count, gone.notes.serial), (count, sum), "every byte of the flood, in order");
+    }
+}
+
+#[test]
+fn a_flooder_gets_no_more_than_its_budget_while_another_waits() {
+    // Both have sent more than many budgets before either is read: they must take turns.
+    let bench = Bench::start(one_reactor().read_budget(1024).read_buffer(1024), |_| {
+        Script::new().on_open(|conn, _| {
+            conn.pause();
+            Action::Continue
+        })
+    });
+    let (mut one, first) = bench.connect();
+    let (mut two, second) = bench.connect();
+    one.write_all(&[1; 30_000]).unwrap();
+    two.write_all(&[2; 30_000]).unwrap();
+    bench.settle();
+    bench.ask(first, move |conn, _| {
+        conn.resume();
+        conn.other(second).unwrap().resume();
+    });
+    let mut order: Vec<(ConnId, usize)> = Vec::new();
+    let mut came = 0;
+    while came < 60_000 {
+        let (id, n) = bench.expect("bytes", |event| match event {
+            Event::Message(id, bytes) => Some((*id, bytes.len())),
+            _ => None,
+        });
+        came += n;
+        match order.last_mut() {
+            Some((last, sum)) if *last == id && came < 50_000 => *sum += n,
+            _ => order.push((id, n)),
+        }
+    }
+    let longest = order.iter().map(|(_, sum)| *sum).max().unwrap();
+    // A turn serves a connection for its event and for its place on the ready list: two budgets.
+    assert!(longest <= 4 * 1024, "{longest} bytes in a row: {order:?}");
+}
+
+#[test]
+fn everybody_is_served_though_the_event_list_is_always_full() {
+    const CONNECTIONS: usize = 500;
+    many_descriptors();
+    for batch in [1, 2, 3, 4] {
+        let bench = Bench::start(one_reactor().event_batch(batch), |_| Script::echo().quiet());
+        let addr = bench.addr();
+        let mut streams: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect(addr)).collect();
+        for round in 0..4_u8 {
+            for (n, stream) in streams.iter_mut().enumerate() {
+                stream.write_all(&[round, n as u8, (n >> 8) as u8]).unwrap();
+            }
+            for (n, stream) in streams.iter_mut().enumerate() {
+                assert_eq!(read_exactly(stream, 3), [round, n as u8, (n >> 8) as u8]);
+            }
+        }
+        wheelhouse_tests::until("the full batches are counted", || {
+            bench.poster().stats().total().full_batches > 0
+        });
+    }
+}

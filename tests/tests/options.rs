@@ -1,0 +1,109 @@
+//! Options: a bad one is refused by its name, the value seen and what is allowed, before anything is opened.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod fixture;
+
+use std::{net::TcpListener, time::Duration};
+
+use fixture::*;
+use wheelhouse::{Balance, Builder, Engine, Error, Framing, Listener, OPTIONS, Policy};
+
+/// Sets the option of that name, as [`OPTIONS`] calls it; times are in ms.
+fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
+    let (n, time) = (value as usize, Duration::from_millis(value));
+    let second = Duration::from_secs(1);
+    let marks = |low, high, limit| Listener::new("tcp://127.0.0.1:0").water_marks(low, high, limit);
+    Some(match option {
+        "reactors" => builder.reactors(n),
+        "backlog" => builder.backlog(n),
+        "accept_budget" => builder.accept_budget(n),
+        "max_connections" => builder.max_connections(n),
+        "keep_alive idle" => builder.keep_alive(time, second, 3),
+        "keep_alive interval" => builder.keep_alive(second, time, 3),
+        "keep_alive count" => builder.keep_alive(second, second, value as u32),
+        "tcp_user_timeout" => builder.tcp_user_timeout(time),
+        "receive_buffer" => builder.receive_buffer(n),
+        "send_buffer" => builder.send_buffer(n),
+        "read_buffer" => builder.read_buffer(n),
+        "read_budget" => builder.read_budget(n),
+        "inbound_limit" => builder.inbound_limit(n),
+        "buffer_memory" => builder.buffer_memory(n),
+        "water_marks low" => builder.listen(marks(n, n.max(1), n.max(1))),
+        "water_marks high" => builder.listen(marks(0, n, n.max(1))),
+        "water_marks limit" => builder.listen(marks(0, 1, n)),
+        "mailbox" => builder.mailbox(n),
+        "event_batch" => builder.event_batch(n),
+        "idle_timeout" => builder.idle_timeout(time),
+        "lifetime" => builder.lifetime(time),
+        "authentication" => builder.listen(Listener::new("tcp://127.0.0.1:0").authentication(time)),
+        "write_stall_timeout" => builder.write_stall_timeout(Some(time)),
+        "close_timeout" => builder.close_timeout(time),
+        // A connection's, not an engine's.
+        "timeout" => return None,
+        other => panic!("an option that this test does not know: {other}"),
+    })
+}
+
+#[test]
+fn every_number_out_of_bounds_is_refused_with_what_is_allowed_before_a_socket_is_opened() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("tcp://{}", taken.local_addr().unwrap());
+    for known in OPTIONS {
+        let bad = [known.min.checked_sub(1), Some(0).filter(|_| known.min > 0), Some(known.max + 1)];
+        let absurd = if known.name == "keep_alive count" { u64::from(u32::MAX) } else { u64::MAX };
+        for value in bad.into_iter().chain([Some(absurd)]).flatten() {
+            // The port is taken: had a socket been opened before the option was looked at, that would be the error.
+            let builder = Engine::builder().listen(taken.as_str());
+            let Some(builder) = set(builder, known.name, value) else { continue };
+            let error = refusal(builder);
+            let Error::BadOption { option, value: seen, allowed } = &error else {
+                panic!("{} = {value}: {error}", known.name);
+            };
+            assert_eq!(*option, known.name, "{error}");
+            let is_told =
+                seen.contains(&value.to_string()) || *seen == format!("{:?}", Duration::from_millis(value));
+            assert!(is_told, "{} = {value}: {error}", known.name);
+            assert!(allowed.contains(&known.min.to_string()), "{error}");
+            assert!(allowed.contains(&known.max.to_string()), "{error}");
+            for part in [*option, seen, allowed] {
+                assert!(error.to_string().contains(part), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_least_of_every_number_builds() {
+    for known in OPTIONS {
+        let builder = local().reactors(1);
+        if let Some(builder) = set(builder, known.name, known.min) {
+            builder.build(|_| Script::<()>::new()).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = Listener::new(format!("tcp://{}", taken.local_addr().unwrap()));
+    let lines = || taken.clone().framing(Framing::lines(80));
+    let one = Engine::builder;
+    for (wrong, builder) in [
+        ("reuse_port", one().listen(taken.clone()).listen("unix:/nowhere/a.sock").reuse_port(true)),
+        ("reuse_port", one().listen(taken.clone()).listen("unix:@name").reuse_port(true)),
+        ("balance", one().listen(taken.clone()).reuse_port(true).balance(Balance::SourceHash)),
+        ("policy", one().listen(taken.clone().policy(Policy::DropMessage))),
+        ("water_marks", one().listen(taken.clone().water_marks(3, 2, 4))),
+        ("water_marks", one().listen(taken.clone().water_marks(1, 5, 4))),
+        ("water_marks", one().listen(lines().water_marks(5, 4, 3))),
+        ("unix_mode", one().listen(taken.clone()).listen(Listener::new("unix:/nowhere/b").unix_mode(0o1777))),
+        ("buffer_memory", one().listen(taken.clone()).reactors(4).buffer_memory(128 << 10)),
+    ] {
+        let error = refusal(builder);
+        assert!(matches!(&error, Error::BadOption { option, .. } if *option == wrong), "{wrong}: {error}");
+    }
+    let fine = local()
+        .listen(Listener::new("tcp://127.0.0.1:0").framing(Framing::lines(80)).policy(Policy::DropMessage));
+    fine.build(|_| Script::<()>::new()).unwrap();
+}
