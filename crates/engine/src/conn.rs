@@ -92,7 +92,8 @@ impl Conn<'_> {
         self.connection()?.borrow_fd()
     }
 
-    /// A second descriptor of the same socket, as `dup(2)` makes it; the engine goes on with its own.
+    /// A second descriptor of the same socket, as `dup(2)` makes it; the engine goes on with its own. While it lives the
+    /// socket does: after a [`close`](Conn::close) or [`reset`](Conn::reset) the peer is told when the last one is closed.
     ///
     /// # Errors
     /// What the system says, `EMFILE` among it, or `ENOTCONN` when there is no socket.

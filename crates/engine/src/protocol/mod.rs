@@ -98,7 +98,8 @@ pub trait Protocol: Send + Sync + 'static {
     /// Takes one message from the input, or nothing and says how many bytes it needs in all.
     ///
     /// `state` is the connection's, 0 at first. Called again with the same bytes and more behind them after
-    /// [`Decoded::Need`].
+    /// [`Decoded::Need`], so nothing may be changed in place before a message is whole. A message takes at least one byte of
+    /// the input; one that takes none closes the connection as an error does.
     ///
     /// # Errors
     /// What the peer did wrong; the connection closes with [`CloseReason::Protocol`](crate::CloseReason::Protocol).

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Core, stage::Stage};
 use crate::{
-    Action, CloseReason, ConnId, Decoded, Handler, Input, Message,
+    Action, CloseReason, ConnId, Decoded, Handler, Input, Message, ProtocolError,
     connection::{Connection, Flags, Inbound, Phase},
     id::Key,
     protocol::Frame,
@@ -183,8 +183,15 @@ impl<H: Handler> Stage<H> {
             let mut input = Input::with_scratch(&mut frame[used..], scratch);
             let state = &mut connection.protocol_state;
             let decoded = catch_unwind(AssertUnwindSafe(|| protocol.decode(state, &mut input)));
+            let before = used;
             used += left - input.len();
             match decoded {
+                Ok(Ok(Decoded::Message(_))) if used == before => {
+                    let error =
+                        ProtocolError("the protocol made a message of no bytes: it would for ever".into());
+                    self.core.violated(key, io::Error::new(ErrorKind::InvalidData, error));
+                    return Offered { used, need: 0 };
+                }
                 Ok(Ok(Decoded::Message(message))) => self.offer_message(id, message),
                 Ok(Ok(Decoded::Need(need))) => return Offered { used, need },
                 Ok(Err(error)) => {
