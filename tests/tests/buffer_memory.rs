@@ -109,7 +109,7 @@ fn out_of_buffer_memory_a_slow_reader_gives_way_to_those_who_come() {
         while conn.buffered().1 < 40 << 10 {
             assert!(!conn.send("x".repeat(999)).is_refused());
         }
-        // Only borrowed bytes are the engine's to keep: the rest of a short callback is corked.
+        // So much may only have been gathered; these see it into the queue.
         for _ in 0..60 {
             let line = "x".repeat(999);
             conn.send(&line);

@@ -7,7 +7,7 @@ mod fixture;
 use std::{
     collections::HashSet,
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr as UnixAddr, UnixListener},
@@ -78,7 +78,7 @@ fn dialler() -> (Server<Script<u32>>, Receiver<Told>) {
 
 /// An address that nobody listens on.
 fn nobody() -> String {
-    listener().1
+    format!("tcp://127.0.0.1:{}", free_port())
 }
 
 /// A listener whose queue is full: a connect to it is not answered.
@@ -153,7 +153,7 @@ fn talk(server: &Server<Script<u32>>, heard: &Receiver<Told>, id: ConnId, peer: 
 fn the_local_address_asked_for_is_dialled_from() {
     let (server, heard) = dialler();
     let (tcp, url) = listener();
-    let port = TcpListener::bind("127.0.0.5:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     for from in ["127.0.0.9:0".to_owned(), format!("127.0.0.5:{port}")] {
         let from: SocketAddr = from.parse().unwrap();
         dial(&server.handle, Connect::to(&*url).from_addr(from));

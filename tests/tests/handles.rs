@@ -6,23 +6,19 @@
 mod fixture;
 
 use std::{
-    collections::HashSet,
     io::{Read, Write},
-    net::TcpStream,
     os::fd::AsRawFd as _,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, channel},
+        mpsc::channel,
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use fixture::*;
 use wheelhouse::{
-    Action, Audience, Builder, CloseReason, Conn, ConnId, Engine, Error, Framing, Handle, Listener,
-    ListenerId, ReactorId, TimerKind,
+    Action, Audience, Builder, CloseReason, ConnId, Engine, Framing, Handle, Listener, ListenerId, ReactorId,
 };
 
 fn lines() -> Builder {

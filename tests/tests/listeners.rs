@@ -23,7 +23,7 @@ use std::{
 };
 
 use fixture::*;
-use wheelhouse::{Action, Address, Balance, Builder, Engine, Error, Framing, Listener, OPTIONS, Policy};
+use wheelhouse::{Action, Address, Engine, Error, Listener};
 
 /// Greets each connection with the number of its listener.
 fn greeter() -> Script {
@@ -39,10 +39,6 @@ fn has_ipv6() -> bool {
         eprintln!("skipped: this machine has no IPv6");
     }
     has
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]
@@ -117,12 +113,17 @@ fn an_ipv6_listener_told_to_leaves_ipv4_alone() {
     if !has_ipv6() {
         return;
     }
-    let server = serve(Engine::builder().listen(Listener::new("tcp://[::]:0").only_v6(true)), |_| greeter());
-    let port = server.at().port();
-    expect(&mut connect(SocketAddr::new("::1".parse().unwrap(), port)), &[0]);
-    let v4 = TcpListener::bind(("127.0.0.1", port));
-    assert!(v4.is_ok(), "the IPv4 port is somebody else's to take: {v4:?}");
-    server.stop();
+    // The same port of IPv4 may be taken by somebody else already; not twenty times.
+    let is_left = (0..20).any(|_| {
+        let server =
+            serve(Engine::builder().listen(Listener::new("tcp://[::]:0").only_v6(true)), |_| greeter());
+        let port = server.at().port();
+        expect(&mut connect(SocketAddr::new("::1".parse().unwrap(), port)), &[0]);
+        let is_left = TcpListener::bind(("127.0.0.1", port)).is_ok();
+        server.stop();
+        is_left
+    });
+    assert!(is_left, "the IPv4 port is somebody else's to take");
 }
 
 /// The kernel forgets the peer with the reset, so it must have been kept from the accept.

@@ -17,7 +17,7 @@ use std::{
 };
 
 use fixture::*;
-use wheelhouse::{CloseReason, Connect, Engine, Error, On, ReactorId};
+use wheelhouse::{Builder, CloseReason, Connect, Engine, Error, On, ReactorId};
 
 fn stops_under_load(reuse_port: bool) {
     let before = descriptors();
@@ -88,10 +88,15 @@ fn under_load_every_connection_is_told_of_and_nothing_stays_open_with_reuse_port
     });
 }
 
+/// An engine on a port that is free again, and nobody's, when it has stopped.
+fn fixed() -> Builder {
+    Engine::builder().listen(format!("tcp://127.0.0.1:{}", free_port()))
+}
+
 /// While clients connect as fast as they can: one that got in before the stop must not hang after it, although somebody
 /// keeps a handle.
 fn stops_amid_a_storm(reuse_port: bool) {
-    let server = serve(local().reactors(2).reuse_port(reuse_port), |_| Script::<()>::new());
+    let server = serve(fixed().reactors(2).reuse_port(reuse_port), |_| Script::<()>::new());
     let at = server.at();
     let stop = Arc::new(AtomicBool::new(false));
     let storm: Vec<_> = (0..4)
@@ -142,7 +147,7 @@ fn an_engine_told_to_stop_before_it_ran_stops_at_once() {
 
 #[test]
 fn a_running_engine_that_is_dropped_stops() {
-    let engine = local().reactors(2).build(|_| Script::<()>::new()).unwrap();
+    let engine = fixed().reactors(2).build(|_| Script::<()>::new()).unwrap();
     let at = tcp(&engine.addresses()[0]);
     let running = engine.start().unwrap();
     let mut client = connect(at);
@@ -196,7 +201,7 @@ fn a_factory_that_panics_fails_the_start_and_leaves_nothing_running() {
         let before = descriptors();
         let made = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&made);
-        let engine = local().reactors(4).build(move |_| {
+        let engine = fixed().reactors(4).build(move |_| {
             assert!(counted.fetch_add(1, Ordering::SeqCst) < 3, "no fourth one");
             Script::<()>::new()
         });

@@ -12,9 +12,7 @@ use std::{
 };
 
 use fixture::*;
-use wheelhouse::{
-    Action, Builder, CloseReason, Closed, Conn, ConnId, Engine, Listener, Reactor, ReactorId, TimerKind,
-};
+use wheelhouse::{Action, Builder, CloseReason, Closed, ConnId, Engine, Listener, TimerKind};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)

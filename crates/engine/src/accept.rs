@@ -27,6 +27,8 @@ pub(crate) struct Acceptor {
     listeners: Vec<Listening>,
     reserve: Option<File>,
     budget: usize,
+    /// The listener to begin with: a flood on one does not shut out the next.
+    first: usize,
     /// What went wrong since somebody last asked.
     pub(crate) trouble: Trouble,
 }
@@ -70,7 +72,13 @@ pub(crate) const RETRY: Duration = Duration::from_millis(100);
 impl Acceptor {
     pub(crate) fn new(bound: Vec<Bound>, budget: usize) -> Acceptor {
         let listeners = bound.into_iter().map(|bound| Listening { bound, is_ready: false });
-        Acceptor { listeners: listeners.collect(), reserve: reserve(), budget, trouble: Trouble::default() }
+        Acceptor {
+            listeners: listeners.collect(),
+            reserve: reserve(),
+            budget,
+            first: 0,
+            trouble: Trouble::default(),
+        }
     }
 
     /// Registers every listener, `token` naming the one of an index.
@@ -96,9 +104,12 @@ impl Acceptor {
     /// Accepts what waits, up to the budget; `is_full` says that a limit is met, and then connections are shed.
     pub(crate) fn accept(&mut self, is_full: impl Fn() -> bool, mut admit: impl FnMut(Accepted)) -> Round {
         let mut left = self.budget;
-        for index in 0..self.listeners.len() {
+        let count = self.listeners.len();
+        for nth in 0..count {
+            let index = (self.first + nth) % count;
             while self.listeners[index].is_ready {
                 if left == 0 {
+                    self.first = (index + 1) % count;
                     return Round::More;
                 }
                 left -= 1;

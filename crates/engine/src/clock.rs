@@ -46,6 +46,12 @@ impl Clock {
         Tick::new((self.tick.as_u64() - u64::from(passed)).saturating_add(ticks(after)))
     }
 
+    /// The tick at which `after` has passed since this very moment, which may be long after the turn began.
+    pub(crate) fn tick_from_now(&self, after: Duration) -> Tick {
+        let passed = Instant::now().max(self.now) - self.origin;
+        Tick::new(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2).saturating_add(ticks(after)))
+    }
+
     /// How long to sleep until `tick`, counted from the turn's beginning.
     pub(crate) fn until(&self, tick: Tick) -> Duration {
         let at = self.origin + Duration::from_millis(tick.as_u64());

@@ -164,8 +164,8 @@ impl Handle {
             match self.reserve(ReactorId(index as u16), reactor) {
                 Some(place) => places.push(place),
                 None => {
-                    for (place, reactor) in places.into_iter().zip(&self.shared.reactors) {
-                        reactor.mailbox.unreserve(place);
+                    for (index, place) in places.into_iter().enumerate() {
+                        self.give_back(ReactorId(index as u16), place);
                     }
                     return Err(MailboxFull(payload));
                 }
@@ -290,6 +290,17 @@ impl Handle {
             self.shared.reactor(own)?.put(Command::Room(reactor));
         }
         None
+    }
+
+    /// A place that was not used is room for those who were refused meanwhile.
+    fn give_back(&self, reactor: ReactorId, place: Place) {
+        let Some(of) = self.shared.reactor(reactor) else { return };
+        of.mailbox.unreserve(place);
+        of.mailbox.announce_room(|refused| {
+            if let Some(refused) = self.shared.reactor(refused) {
+                refused.put(Command::Room(reactor));
+            }
+        });
     }
 
     fn reserve_within(&self, reactor: ReactorId, of: &ReactorShared, wait: Duration) -> Option<Place> {

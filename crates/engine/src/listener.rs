@@ -6,7 +6,7 @@ use std::{
     net::{Ipv6Addr, SocketAddr},
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{FileTypeExt as _, PermissionsExt as _},
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -196,14 +196,29 @@ pub(crate) struct Bound {
     _file: Option<SocketFile>,
 }
 
-/// The file of a Unix socket, removed when the engine is gone.
+/// The file of a Unix socket, removed when the engine is gone, unless somebody has put another in its place.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    inode: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        SocketFile { path: path.to_owned(), inode: inode(path) }
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if self.inode.is_some() && inode(&self.path) == self.inode {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Bound {
@@ -300,7 +315,7 @@ fn bind_unix(listener: &Listener, path: &Path, options: &Options) -> Result<Boun
         remove_stale(listener, path, &address)?;
         socket.bind(&address).map_err(|e| cannot_bind(listener, e))?;
     }
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::new(path);
     if let Some(mode) = listener.unix_mode {
         // Before listening: until then nobody can connect.
         fs::set_permissions(path, fs::Permissions::from_mode(mode))

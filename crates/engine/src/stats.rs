@@ -96,7 +96,8 @@ counters! {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The main reactor: what it accepted and shed. All zero with `reuse_port`.
+    /// The main reactor: what it shed, and how often it could not accept; who is given a connection counts it as accepted.
+    /// All zero with `reuse_port`.
     pub main: Counters,
     /// The sub-reactors, in the order of their ids.
     pub reactors: Vec<Counters>,

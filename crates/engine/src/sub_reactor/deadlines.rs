@@ -163,7 +163,7 @@ impl Core {
     // ---- the handler's
 
     pub(crate) fn set_timer(&mut self, key: Key, kind: TimerKind, after: Duration) {
-        let at = self.clock.tick_after(self.clock.stamp(), clamp(after));
+        let at = self.clock.tick_from_now(clamp(after));
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
             return;
         };
@@ -188,7 +188,7 @@ impl Core {
     }
 
     pub(crate) fn set_reactor_timer(&mut self, kind: TimerKind, after: Duration) {
-        let at = self.clock.tick_after(self.clock.stamp(), clamp(after));
+        let at = self.clock.tick_from_now(clamp(after));
         match self.timers.iter().find(|(set, _)| *set == kind) {
             Some(&(_, entry)) => {
                 self.wheel.reschedule(entry, at);
