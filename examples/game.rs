@@ -124,7 +124,8 @@ impl Handler for Game {
 
     fn on_reactor_timer(&mut self, reactor: &mut Reactor<'_>, timer: TimerKind) {
         let score = format!("players: {}, numbers found: {}", reactor.len(), self.found);
-        reactor.broadcast(Audience::Open, score);
+        // So many broadcasts under way that this one may be left out: the next one tells more.
+        let _ = reactor.broadcast(Audience::Open, score);
         reactor.set_timer(timer, self.options.score);
     }
 }

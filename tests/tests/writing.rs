@@ -177,7 +177,7 @@ fn broadcasts_and_sends_keep_their_order() {
             for n in 0..300 {
                 match n % 4 {
                     0 => handle.broadcast(Audience::Open, n.to_string()).unwrap(),
-                    1 => conn.reactor().broadcast(Audience::Open, n.to_string()),
+                    1 => conn.reactor().broadcast(Audience::Open, n.to_string()).unwrap(),
                     way => {
                         for id in conn.reactor().connections() {
                             match way {
@@ -210,7 +210,7 @@ fn a_broadcast_to_more_than_a_slice_reaches_each_once_and_in_order() {
     let bench = Bench::start(one_listener(listener), |_| {
         Script::new().on_message(|conn, _, _| {
             for n in 0..5 {
-                conn.reactor().broadcast(Audience::Open, format!("all {n}"));
+                conn.reactor().broadcast(Audience::Open, format!("all {n}")).unwrap();
                 // Overtaken by the slices: whoever is sent something gets the broadcast first.
                 let ids = conn.reactor().connections();
                 for id in ids.into_iter().step_by(100 + n) {

@@ -169,7 +169,8 @@ impl Builder {
         self
     }
 
-    /// Bytes of buffers in the whole engine, shared out evenly among the reactors; when a reactor's are used up the
+    /// Bytes of buffers in the whole engine: input that is kept, output that waits, payloads handed over and not shared. (A
+    /// payload that several queues share, as a broadcast, is counted in none of them.) It is evenly among the reactors; when a reactor's are used up the
     /// connection that holds most closes ([`CloseReason::MemoryPressure`](crate::CloseReason::MemoryPressure)). 256 MiB by
     /// default, 64 KiB to 1 TiB.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {

@@ -192,7 +192,8 @@ impl Conn<'_> {
     }
 
     /// Calls [`Handler::on_timer`](crate::Handler::on_timer) once, after so long; a timer of the same kind is moved.
-    /// Never early; late by up to 2 ms and the turn's length. More than 24 days count as 24 days.
+    /// Never early; late by up to 2 ms and the turn's length. More than 24 days count as 24 days. While the connection is
+    /// being dialled it waits for `on_open`.
     pub fn set_timer(&mut self, kind: TimerKind, after: Duration) {
         self.reactor.core.set_timer(self.key, kind, after);
     }

@@ -99,6 +99,8 @@ bitflags! {
         const NO_IDLE = 1 << 20;
         /// Its profile has no framing: no look at the profile is needed.
         const RAW = 1 << 21;
+        /// Its high mark is below what is gathered in one write: the mark has to be looked up.
+        const LOW_MARKS = 1 << 22;
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize},
@@ -269,8 +269,14 @@ impl Seat {
         drop(made);
         // Nobody runs before all handlers are made.
         if go.recv().is_ok() {
-            let core = Core::new(reactor, shared, poll, local, &listeners);
-            SubReactor::new(handler, core, acceptor).run();
+            let core = Core::new(reactor, Arc::clone(&shared), poll, local, &listeners);
+            let run = || SubReactor::new(handler, core, acceptor).run();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                // A defect of ours: nobody may wait for a reactor that is gone.
+                shared.stop();
+                shared.reactors[reactor.index()].close();
+                resume_unwind(panic);
+            }
         }
     }
 }

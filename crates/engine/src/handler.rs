@@ -91,6 +91,9 @@ pub trait Handler: Sized + 'static {
     }
 
     /// The connection is gone; the last callback. Its file descriptor is closed when this returns.
+    ///
+    /// Who dials again from here does well to wait with a timer: a dial that fails at once is told in the next turn, and
+    /// dialling anew each time keeps the reactor busy.
     fn on_close(&mut self, closed: &mut Closed<'_>, session: Self::Session) {
         let _ = (closed, session);
     }

@@ -61,6 +61,11 @@ impl Command {
         matches!(self, Send { .. } | SendMany { .. } | Broadcast { .. } | Post(_) | Connect(_))
     }
 
+    /// Whether its place stays taken until the last connection has been served, for its payload stays too.
+    pub(crate) fn keeps_its_place(&self) -> bool {
+        matches!(self, Command::SendMany { .. } | Command::Broadcast { .. })
+    }
+
     /// Whether it asks something of connections alone.
     pub(crate) fn needs_no_handler(&self) -> bool {
         use Command::*;
@@ -208,13 +213,13 @@ impl Mailbox {
     /// The next command, its place given back.
     pub(crate) fn take(&self) -> Option<Command> {
         let command = self.receiver.try_recv().ok()?;
-        if command.is_refusable() {
+        if command.is_refusable() && !command.keeps_its_place() {
             self.release();
         }
         Some(command)
     }
 
-    /// A place is free again, of a command that went past the queue.
+    /// A place is free again: of a command that went past the queue, or of mass work that is done.
     pub(crate) fn release(&self) {
         self.used.fetch_sub(1, Ordering::AcqRel);
     }

@@ -17,6 +17,8 @@ pub(crate) struct Outbound {
     ring: Ring,
     segments: VecDeque<Segment>,
     len: usize,
+    /// Bytes of segments that nobody else holds: ours to account for.
+    owned: usize,
     /// When the kernel last took some of it.
     pub(crate) progress: Stamp,
 }
@@ -25,6 +27,8 @@ enum Segment {
     /// The next so many bytes of the ring.
     Copied(usize),
     Shared(Bytes),
+    /// As shared, but ours alone; with its whole size, which is free when its last byte is gone.
+    Owned(Bytes, usize),
 }
 
 impl Outbound {
@@ -32,7 +36,7 @@ impl Outbound {
     pub(crate) const PIECES: usize = 64;
 
     pub(crate) fn new(now: Stamp) -> Self {
-        Outbound { ring: Ring::new(), segments: VecDeque::new(), len: 0, progress: now }
+        Outbound { ring: Ring::new(), segments: VecDeque::new(), len: 0, owned: 0, progress: now }
     }
 
     /// Bytes queued.
@@ -44,9 +48,14 @@ impl Outbound {
         self.len == 0
     }
 
-    /// Storage borrowed from the pool.
+    /// Storage borrowed from the pool, and bytes that are ours alone.
     pub(crate) fn capacity(&self) -> usize {
-        self.ring.capacity()
+        self.ring.capacity() + self.owned
+    }
+
+    /// Bytes of segments that nobody else holds.
+    pub(crate) fn owned(&self) -> usize {
+        self.owned
     }
 
     /// Copies bytes in; all or none.
@@ -69,6 +78,16 @@ impl Outbound {
         }
     }
 
+    /// Takes over bytes that nobody else holds.
+    pub(crate) fn push_owned(&mut self, bytes: Bytes) {
+        let len = bytes.len();
+        if len > 0 {
+            self.len += len;
+            self.owned += len;
+            self.segments.push_back(Segment::Owned(bytes, len));
+        }
+    }
+
     /// The first pieces, for one `sendmsg`; how many of `pieces` were filled.
     pub(crate) fn pieces<'a>(&'a self, pieces: &mut [IoSlice<'a>; Outbound::PIECES]) -> usize {
         let (mut first, mut second) = self.ring.peek();
@@ -81,7 +100,7 @@ impl Outbound {
         };
         for segment in self.segments.iter().take(Outbound::PIECES) {
             match segment {
-                Segment::Shared(bytes) => add(bytes),
+                Segment::Shared(bytes) | Segment::Owned(bytes, _) => add(bytes),
                 Segment::Copied(n) => {
                     let (now, later) = first.split_at((*n).min(first.len()));
                     add(now);
@@ -98,12 +117,13 @@ impl Outbound {
         filled
     }
 
-    /// Drops the first `n` bytes: the kernel took them.
-    pub(crate) fn advance(&mut self, pool: &mut Pool, mut n: usize) {
+    /// Drops the first `n` bytes: the kernel took them. How many bytes that were ours alone are free by that.
+    pub(crate) fn advance(&mut self, pool: &mut Pool, mut n: usize) -> usize {
         debug_assert!(n <= self.len, "{n} of {} bytes", self.len);
         self.len -= n;
+        let owned = self.owned;
         while n > 0 {
-            let Some(segment) = self.segments.front_mut() else { return };
+            let Some(segment) = self.segments.front_mut() else { break };
             let (taken, left) = match segment {
                 Segment::Copied(len) => {
                     let taken = n.min(*len);
@@ -111,17 +131,20 @@ impl Outbound {
                     self.ring.discard(pool, taken);
                     (taken, *len)
                 }
-                Segment::Shared(bytes) => {
+                Segment::Shared(bytes) | Segment::Owned(bytes, _) => {
                     let taken = n.min(bytes.len());
                     bytes.advance(taken);
                     (taken, bytes.len())
                 }
             };
             n -= taken;
-            if left == 0 {
-                self.segments.pop_front();
+            if left == 0
+                && let Some(Segment::Owned(_, whole)) = self.segments.pop_front()
+            {
+                self.owned -= whole;
             }
         }
+        owned - self.owned
     }
 
     /// Drops everything and gives the storage back.
@@ -130,6 +153,7 @@ impl Outbound {
         self.segments.clear();
         self.segments.shrink_to(16);
         self.len = 0;
+        self.owned = 0;
     }
 }
 

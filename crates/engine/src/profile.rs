@@ -43,10 +43,6 @@ impl Profiles {
         self.0.get(usize::from(profile))
     }
 
-    pub(crate) fn is_raw(&self, profile: u16) -> bool {
-        self.get(profile).is_some_and(|profile| matches!(profile.frame, Frame::Raw))
-    }
-
     /// The profile of one more dialled connection: shared with those that were dialled alike. None when 65,536 kinds are
     /// in use at once.
     pub(crate) fn join(&mut self, framing: &Framing, marks: WaterMarks, policy: Policy) -> Option<u16> {

@@ -1,6 +1,9 @@
 use std::time::{Duration, Instant};
 
-use crate::{Audience, Conn, ConnId, Connect, Payload, ReactorId, Result, TimerKind, sub_reactor::Core};
+use crate::{
+    Audience, Conn, ConnId, Connect, MailboxFull, Payload, ReactorId, Result, TimerKind, mailbox::Command,
+    sub_reactor::Core,
+};
 
 /// The sub-reactor that a callback runs on: its connections, its timers, dialling.
 ///
@@ -94,8 +97,26 @@ impl Reactor<'_> {
 
     /// Sends to all of this reactor's connections that are open now, in slices between which events are served; each
     /// connection sees it in order with whatever else it is sent.
-    pub fn broadcast(&mut self, to: Audience, payload: impl Into<Payload<'static>>) {
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the payload when too many broadcasts are under way: each has a place in the reactor's own
+    /// mailbox. [`Handler::on_room`](crate::Handler::on_room) tells when there is room.
+    pub fn broadcast(
+        &mut self,
+        to: Audience,
+        payload: impl Into<Payload<'static>>,
+    ) -> Result<(), MailboxFull<Payload<'static>>> {
         self.core.settle();
-        self.core.broadcast(to, payload.into());
+        let payload = payload.into();
+        let mailbox = self.core.mailbox();
+        let Some(place) = mailbox.reserve() else {
+            if mailbox.tell_room(self.core.id) {
+                mailbox.put(Command::Room(self.core.id));
+            }
+            return Err(MailboxFull(payload));
+        };
+        place.keep();
+        self.core.broadcast(to, payload);
+        Ok(())
     }
 }

@@ -134,14 +134,12 @@ impl Local {
         self.waiting.set(self.waiting.get() + 1);
     }
 
-    /// The first command, if `wanted` says so.
-    pub(crate) fn pop_if(&self, wanted: impl FnOnce(&Command) -> bool) -> Option<Command> {
+    /// The first command of which `wanted` says so.
+    pub(crate) fn pop_first(&self, wanted: impl Fn(&Command) -> bool) -> Option<Command> {
         let mut commands = self.commands.borrow_mut();
-        if !wanted(commands.front()?) {
-            return None;
-        }
+        let index = commands.iter().position(wanted)?;
         self.waiting.set(self.waiting.get() - 1);
-        commands.pop_front()
+        commands.remove(index)
     }
 }
 

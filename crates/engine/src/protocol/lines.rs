@@ -24,8 +24,8 @@ impl Protocol for Lines {
         let Some(at) = memchr(b'\n', &bytes[seen..]).map(|at| seen + at) else {
             *state = bytes.len() as u64;
             // One more than the maximum may still be the CR of a CR LF.
-            return if bytes.len() > self.max + 1 || (bytes.len() == self.max + 1 && bytes[self.max] != b'\r')
-            {
+            let over = bytes.len().saturating_sub(self.max);
+            return if over > 1 || (over == 1 && bytes[self.max] != b'\r') {
                 Err(self.too_long())
             } else {
                 Ok(Decoded::Need(bytes.len() + 1))

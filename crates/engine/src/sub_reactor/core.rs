@@ -5,10 +5,15 @@ use std::os::fd::AsRawFd;
 use wheelhouse_ring::Pool;
 use wheelhouse_wheel::{TimerKey, Wheel};
 
-use super::{deadlines::Due, mass::Mass, write::Cork};
+use super::{
+    deadlines::Due,
+    mass::Mass,
+    write::{CORK, Cork},
+};
 use crate::{
     CloseReason, ConnId, Listener, ReactorId, TimerKind,
     clock::Clock,
+    conn::GONE,
     connection::{Flags, Phase},
     connections::Connections,
     id::Key,
@@ -17,6 +22,7 @@ use crate::{
     options::Options,
     outbound::Outbound,
     profile::{Profile, Profiles},
+    protocol::Frame,
     shared::{Local, Shared},
     stats::Counters,
 };
@@ -34,7 +40,7 @@ pub(crate) struct Core {
     pub(super) wheel: Wheel<Due>,
     pub(super) timers: Vec<(TimerKind, TimerKey)>,
     pub(super) pool: Pool,
-    /// Bytes in linear storage: what the pool may not lend meanwhile.
+    /// Bytes in storage of other kinds (large messages, payloads handed over): what the pool may not lend meanwhile.
     linear: usize,
     /// The bound of both.
     memory: usize,
@@ -79,7 +85,7 @@ impl Core {
     ) -> Core {
         let clock = Clock::new(shared.origin);
         let memory = shared.options.buffer_memory / shared.reactors.len();
-        let mut core = Core {
+        Core {
             id,
             poll,
             io: Io::Kernel,
@@ -106,11 +112,7 @@ impl Core {
             housekeeping: false,
             clock,
             shared,
-        };
-        for listener in listeners {
-            core.limit_cork(listener.marks.high);
         }
-        core
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -126,8 +128,17 @@ impl Core {
         self.profiles.get(self.connections.get(key)?.profile)
     }
 
-    /// Carries out what this thread's callbacks have asked for through a `Handle`, before what they ask for directly: one
-    /// order. A posted closure needs the handler, and holds up what is behind it until the callback has returned.
+    /// What a connection need not look up in its profile.
+    pub(super) fn profile_flags(&self, profile: u16) -> Flags {
+        let Some(profile) = self.profiles.get(profile) else { return Flags::empty() };
+        let mut flags = Flags::empty();
+        flags.set(Flags::RAW, matches!(profile.frame, Frame::Raw));
+        flags.set(Flags::LOW_MARKS, profile.marks.high < CORK);
+        flags
+    }
+
+    /// Carries out what this thread's callbacks have asked of connections through a `Handle`, before what they ask for
+    /// directly: one order. What needs the handler, a posted closure, waits until the callback has returned.
     #[inline]
     pub(crate) fn settle(&mut self) {
         if !self.local.is_empty() {
@@ -138,7 +149,7 @@ impl Core {
     #[cold]
     fn settle_all(&mut self) {
         let local = Rc::clone(&self.local);
-        while let Some(command) = local.pop_if(Command::needs_no_handler) {
+        while let Some(command) = local.pop_first(Command::needs_no_handler) {
             self.went_past_the_queue(&command);
             self.carry_out(command);
         }
@@ -146,7 +157,7 @@ impl Core {
 
     /// This thread's own commands first, then the mailbox's.
     pub(super) fn next_command(&self, local: &Local) -> Option<Command> {
-        match local.pop_if(|_| true) {
+        match local.pop_first(|_| true) {
             Some(command) => {
                 self.went_past_the_queue(&command);
                 Some(command)
@@ -157,7 +168,7 @@ impl Core {
 
     /// A local command had a place in the mailbox that it did not use.
     fn went_past_the_queue(&self, command: &Command) {
-        if command.is_refusable() {
+        if command.is_refusable() && !command.keeps_its_place() {
             self.mailbox().release();
         }
     }
@@ -166,11 +177,8 @@ impl Core {
     pub(super) fn carry_out(&mut self, command: Command) {
         match command {
             Command::Send { to, payload } => {
-                if self.is_here(to) {
-                    self.send(to.key(), payload);
-                } else {
-                    self.stats.late_commands += 1;
-                }
+                let is_late = !self.is_here(to) || self.send(to.key(), payload) == GONE;
+                self.stats.late_commands += u64::from(is_late);
             }
             Command::SendMany { to, payload } => self.send_many(to, payload),
             Command::Broadcast { to, payload } => self.broadcast(to, payload),
@@ -192,9 +200,10 @@ impl Core {
         }
     }
 
-    /// Begins to close every connection, in slices.
+    /// Begins to close every connection, in slices; what was to be sent to many is dropped.
     fn stop(&mut self) {
         if !std::mem::replace(&mut self.stopping, true) {
+            self.drop_masses();
             self.masses.push_back(Mass::shutdown(self.connections.next_sequence()));
         }
     }
@@ -302,6 +311,7 @@ impl Core {
     }
 
     pub(super) fn recycle(&mut self, mut queue: Box<Outbound>) {
+        self.remove_linear(queue.owned());
         queue.clear(&mut self.pool);
         if self.spare_queues.len() < SPARE_QUEUES {
             self.spare_queues.push(queue);

@@ -164,7 +164,7 @@ impl Core {
 
     pub(crate) fn set_timer(&mut self, key: Key, kind: TimerKind, after: Duration) {
         let at = self.clock.tick_from_now(clamp(after));
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase <= Phase::Open) else {
             return;
         };
         let timers = &mut connection.extras().timers;

@@ -50,8 +50,7 @@ impl Core {
         let mut connection = Connection::new(None, profile, now);
         connection.phase = Phase::Connecting;
         connection.flags = Flags::DIALLED;
-        connection.flags.set(Flags::RAW, self.profiles.is_raw(profile));
-        self.limit_cork(to.marks.high);
+        connection.flags |= self.profile_flags(profile);
         let deadline = self.clock.tick_after(now, to.timeout);
         let extras = connection.extras();
         extras.tag = to.tag;

@@ -77,7 +77,7 @@ impl Core {
     }
 
     /// Takes so many bytes into account; false when `key` itself had to give way.
-    fn make_room(&mut self, key: Key, bytes: usize) -> bool {
+    pub(super) fn make_room(&mut self, key: Key, bytes: usize) -> bool {
         while !self.add_linear(bytes) {
             if !self.relieve(key, bytes) {
                 return false;

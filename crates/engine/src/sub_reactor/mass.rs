@@ -54,6 +54,7 @@ impl Mass {
 }
 
 impl Core {
+    /// Has a place in the mailbox, as every broadcast: that bounds how many wait.
     pub(crate) fn broadcast(&mut self, to: Audience, payload: Payload<'static>) {
         let broadcast = Broadcast { to, payload, encoded: Vec::new() };
         let before = self.connections.next_sequence();
@@ -66,38 +67,62 @@ impl Core {
         self.masses.push_back(Mass::new(Work::Many { to, next: 0, broadcast }, before));
     }
 
-    /// One slice of the oldest mass work.
+    /// One slice of mass work, the oldest first.
     pub(super) fn advance_mass(&mut self) {
-        let Some(mut mass) = self.masses.pop_front() else { return };
-        let is_done = match &mut mass.work {
-            Work::Many { to, next, broadcast } => {
-                let slice = *next..to.len().min(*next + SLICE);
-                *next = slice.end;
-                for &id in &to[slice] {
-                    if !self.is_here(id) {
-                        self.stats.late_commands += 1;
-                    } else if mass.ahead.is_empty() || !mass.ahead.contains(&id.key()) {
-                        self.deliver(id.key(), broadcast);
-                    }
-                }
-                *next == to.len()
+        let mut budget = SLICE;
+        while budget > 0
+            && let Some(mut mass) = self.masses.pop_front()
+        {
+            // Work that meets nobody takes time too.
+            budget = budget.saturating_sub(1);
+            let is_done = self.advance_one(&mut mass, &mut budget);
+            if is_done {
+                self.finish_mass(&mass);
+            } else {
+                self.masses.push_front(mass);
             }
-            work => {
-                let keys: Vec<Key> = self.connections.keys_from(mass.cursor).take(SLICE).collect();
-                mass.cursor = keys.last().map_or(mass.cursor, |last| Key(last.0 + 1));
-                let is_done = keys.len() < SLICE;
-                for key in keys {
-                    let came_later =
-                        !self.connections.get(key).is_some_and(|c| c.sequence.is_before(mass.before));
-                    if !came_later && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
-                        self.do_one(key, work);
-                    }
+        }
+    }
+
+    /// Spends what is left of the budget on one mass; whether it is done.
+    fn advance_one(&mut self, mass: &mut Mass, budget: &mut usize) -> bool {
+        let slice = (*budget).max(1);
+        if let Work::Many { to, next, broadcast } = &mut mass.work {
+            let range = *next..to.len().min(*next + slice);
+            *budget = budget.saturating_sub(range.len());
+            *next = range.end;
+            for &id in &to[range] {
+                if !self.is_here(id) {
+                    self.stats.late_commands += 1;
+                } else if mass.ahead.is_empty() || !mass.ahead.contains(&id.key()) {
+                    self.deliver(id.key(), broadcast);
                 }
-                is_done
             }
-        };
-        if !is_done {
-            self.masses.push_front(mass);
+            return *next == to.len();
+        }
+        let keys: Vec<Key> = self.connections.keys_from(mass.cursor).take(slice).collect();
+        *budget = budget.saturating_sub(keys.len());
+        mass.cursor = keys.last().map_or(mass.cursor, |last| Key(last.0 + 1));
+        let is_done = keys.len() < slice;
+        for key in keys {
+            let came_later = !self.connections.get(key).is_some_and(|c| c.sequence.is_before(mass.before));
+            if !came_later && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
+                self.do_one(key, &mut mass.work);
+            }
+        }
+        is_done
+    }
+
+    /// The work is done, and its place in the mailbox free.
+    fn finish_mass(&self, mass: &Mass) {
+        if !matches!(mass.work, Work::Shutdown) {
+            self.mailbox().release();
+        }
+    }
+
+    pub(super) fn drop_masses(&mut self) {
+        for mass in std::mem::take(&mut self.masses) {
+            self.finish_mass(&mass);
         }
     }
 

@@ -193,7 +193,8 @@ impl<H: Handler> Stage<H> {
                     return Offered { used, need: 0 };
                 }
                 Ok(Ok(Decoded::Message(message))) => self.offer_message(id, message),
-                Ok(Ok(Decoded::Need(need))) => return Offered { used, need },
+                // What it needs is more than it has, whatever it says.
+                Ok(Ok(Decoded::Need(need))) => return Offered { used, need: need.max(left + 1) },
                 Ok(Err(error)) => {
                     let error = io::Error::new(ErrorKind::InvalidData, error);
                     self.core.violated(key, error);

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use super::Core;
+use super::{Core, write::CORK};
 use crate::{
     CloseReason, Kind, Payload, Policy, Refusal, Sent,
     conn::GONE,
@@ -29,6 +29,7 @@ impl Core {
         let is_corked = self.cork.is_of(key)
             && connection.outbound.is_none()
             && connection.phase == Phase::Open
+            && !connection.flags.contains(Flags::LOW_MARKS)
             && payload.bytes().len() < DIRECT
             && self.cork.has_room(payload.bytes().len());
         let sent = match (is_raw, is_corked) {
@@ -130,10 +131,17 @@ impl Core {
         }
     }
 
+    /// What may be gathered for a connection: no more than its high mark.
+    fn cork_limit(&self, connection: &Connection) -> usize {
+        self.profiles.get(connection.profile).map_or(0, |profile| profile.marks.high.min(CORK))
+    }
+
     /// Whether the owner's queue is empty, so that the cork is what comes next, and has room.
     fn fits_cork(&self, key: Key, len: usize) -> bool {
         let Some(connection) = self.connections.get(key) else { return false };
-        connection.outbound.is_none() && connection.phase == Phase::Open && self.cork.has_room(len)
+        connection.outbound.is_none()
+            && connection.phase == Phase::Open
+            && self.cork.bytes.len() + len <= self.cork_limit(connection)
     }
 
     /// What does not simply go into the cork: written now if nothing is before it, else queued.

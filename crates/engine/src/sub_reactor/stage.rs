@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::atomic::Ordering,
+    time::Duration,
 };
 
 use super::{Core, core::Doomed, deadlines::Due};
@@ -61,7 +62,7 @@ impl<H: Handler> Stage<H> {
             }
             Err(panic) => {
                 self.core.doom(key, CloseReason::Panic, None, 0);
-                self.tell_of_panic(&*panic);
+                self.tell_of_panic(panic);
                 None
             }
         }
@@ -71,23 +72,25 @@ impl<H: Handler> Stage<H> {
     pub(super) fn call_reactor(&mut self, callback: impl FnOnce(&mut H, &mut Reactor<'_>)) {
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(handler, &mut reactor))) {
-            self.tell_of_panic(&*panic);
+            self.tell_of_panic(panic);
         }
     }
 
     #[cold]
-    fn tell_of_panic(&mut self, panic: &(dyn Any + Send)) {
+    fn tell_of_panic(&mut self, panic: Box<dyn Any + Send>) {
         self.core.stats.panics += 1;
-        tracing::error!(reactor = self.core.id.0, message = panic_message(panic), "a callback panicked");
+        tracing::error!(reactor = self.core.id.0, message = panic_message(&*panic), "a callback panicked");
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
         // A panic about a panic has been told already.
-        let _ = catch_unwind(AssertUnwindSafe(|| handler.on_panic(&mut reactor, panic)));
+        let told = catch_unwind(AssertUnwindSafe(|| handler.on_panic(&mut reactor, &*panic)));
+        // Nor may what was thrown throw again when it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop((told, panic)))).map_err(std::mem::forget);
     }
 
     /// Tells of the panics of protocols during the turn.
     pub(super) fn tell_of_panics(&mut self) {
         while let Some(panic) = self.core.panicked.pop() {
-            self.tell_of_panic(&*panic);
+            self.tell_of_panic(panic);
         }
     }
 
@@ -116,7 +119,7 @@ impl<H: Handler> Stage<H> {
         let core = &mut self.core;
         let mut connection = Connection::new(None, listener.0, core.clock.stamp());
         connection.set_peer(peer);
-        connection.flags.set(Flags::RAW, core.profiles.is_raw(listener.0));
+        connection.flags |= core.profile_flags(listener.0);
         if is_unix {
             connection.flags |= Flags::UNIX;
             // A Unix listener hands nothing down.
@@ -165,7 +168,7 @@ impl<H: Handler> Stage<H> {
             }
             Err(panic) => {
                 self.core.doom(key, CloseReason::Panic, None, 0);
-                self.tell_of_panic(&*panic);
+                self.tell_of_panic(panic);
                 false
             }
         }
@@ -176,20 +179,20 @@ impl<H: Handler> Stage<H> {
     /// The end of the turn: `on_close` for every connection that is to be closed, then their sockets; keys are free for the
     /// next turn.
     pub(super) fn bury_doomed(&mut self) {
-        let mut done = 0;
-        // A callback may doom others: they are appended.
-        while let Some(doomed) = self.core.doomed.get_mut(done) {
-            done += 1;
+        // A callback may doom others, or dial in vain: they are appended, and wait for the next turn.
+        let count = self.core.doomed.len();
+        for index in 0..count {
+            let doomed = &mut self.core.doomed[index];
             let key = doomed.key;
             let (reason, error, unsent) = (doomed.reason, doomed.error.take(), doomed.unsent);
             self.core.disarm(key);
             self.tell_closed(Doomed { key, reason, error, unsent });
         }
-        let mut doomed = std::mem::take(&mut self.core.doomed);
-        for Doomed { key, .. } in doomed.drain(..) {
+        for index in 0..count {
+            let key = self.core.doomed[index].key;
             self.core.dispose(key);
         }
-        self.core.doomed = doomed;
+        self.core.doomed.drain(..count);
     }
 
     fn tell_closed(&mut self, doomed: Doomed) {
@@ -215,7 +218,7 @@ impl<H: Handler> Stage<H> {
         let handler = &mut self.handler;
         let outcome = catch_unwind(AssertUnwindSafe(|| handler.on_close(&mut closed, session)));
         if let Err(panic) = outcome {
-            self.tell_of_panic(&*panic);
+            self.tell_of_panic(panic);
         }
     }
 
@@ -283,7 +286,8 @@ impl<H: Handler> Stage<H> {
                     && self.core.connections.get(id.key()).is_some_and(|c| c.phase == Phase::Open);
                 if !is_open {
                     self.core.stats.late_commands += 1;
-                    return;
+                    // What it had captured is dropped: somebody else's code, as the closure itself.
+                    return self.call_reactor(|_, _| drop(job));
                 }
                 self.core.cork(id.key());
                 self.call(id, |handler, conn, session| {
@@ -303,6 +307,10 @@ impl<H: Handler> Stage<H> {
                 let (key, kind) = (timer.key(), timer.kind());
                 self.core.forget_timer(key, kind);
                 let Some(id) = self.core.connections.id(key) else { return };
+                if self.core.connections.get(key).is_some_and(|c| c.phase == Phase::Connecting) {
+                    // No callback comes before `on_open`.
+                    return self.core.set_timer(key, kind, UNTIL_OPEN);
+                }
                 self.core.cork(key);
                 self.call(id, |handler, conn, session| handler.on_timer(conn, session, kind));
                 self.core.uncork();
@@ -333,6 +341,9 @@ impl<H: Handler> Stage<H> {
         }
     }
 }
+
+/// How long a timer waits for a connect that is under way.
+const UNTIL_OPEN: Duration = Duration::from_millis(10);
 
 /// Bytes that are worth asking the allocator to part with.
 const WORTH_TRIMMING: usize = 256 << 10;

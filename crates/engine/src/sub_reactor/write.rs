@@ -18,20 +18,14 @@ use crate::{
 
 /// What the connection being served was sent in this batch of input: one write for all of it. While there is something in
 /// it, its owner's queue is empty.
+#[derive(Default)]
 pub(crate) struct Cork {
     owner: Option<Key>,
     pub(super) bytes: Vec<u8>,
-    /// What is gathered before it is written, at most: no more than any connection's high mark.
-    limit: usize,
 }
 
-impl Default for Cork {
-    fn default() -> Self {
-        Cork { owner: None, bytes: Vec::new(), limit: CORK }
-    }
-}
-
-const CORK: usize = 64 << 10;
+/// What is gathered before it is written, at most.
+pub(super) const CORK: usize = 64 << 10;
 
 impl Cork {
     #[inline]
@@ -41,16 +35,11 @@ impl Cork {
 
     #[inline]
     pub(super) fn has_room(&self, len: usize) -> bool {
-        self.bytes.len() + len <= self.limit
+        self.bytes.len() + len <= CORK
     }
 }
 
 impl Core {
-    /// A high mark that connections will have from now on.
-    pub(super) fn limit_cork(&mut self, high: usize) {
-        self.cork.limit = self.cork.limit.min(high);
-    }
-
     /// The connection about to be served: what it is sent meanwhile leaves with [`Core::uncork`].
     #[inline]
     pub(super) fn cork(&mut self, key: Key) {
@@ -130,7 +119,7 @@ impl Core {
                 queue.progress = stamp;
             }
             match &body {
-                Body::Shared(bytes) if bytes.len() >= SHARE_FROM => queue.push_shared(bytes.clone()),
+                Body::Shared(bytes) if bytes.len() >= SHARE_FROM => return self.enqueue_shared(key, body),
                 Body::Shared(bytes) if queue.push_copied(&mut self.pool, bytes).is_ok() => {}
                 Body::Borrowed(bytes) if queue.push_copied(&mut self.pool, bytes).is_ok() => {}
                 _ => {
@@ -175,6 +164,27 @@ impl Core {
         }
         bytes.clear();
         self.cork.bytes = bytes;
+    }
+
+    /// Puts a reference into the queue. Bytes that nobody else holds count as the connection's storage; what several share
+    /// is the sender's.
+    fn enqueue_shared(&mut self, key: Key, body: Body<'_>) -> Sent {
+        let Body::Shared(bytes) = body else { return GONE };
+        let is_ours = bytes.is_unique();
+        if is_ours && !self.make_room(key, bytes.len()) {
+            return GONE;
+        }
+        let Some(queue) = self.connections.get_mut(key).and_then(|connection| connection.outbound.as_mut())
+        else {
+            return GONE;
+        };
+        if is_ours {
+            queue.push_owned(bytes);
+        } else {
+            queue.push_shared(bytes);
+        }
+        self.put_dirty(key);
+        Sent::Accepted
     }
 
     /// Counts what the kernel took; none when the connection is broken, and `in_hand` accepted bytes are lost with it.
@@ -231,8 +241,11 @@ impl Core {
         let stamp = self.clock.stamp();
         let Some(queue) = self.connections.get_mut(key).and_then(|c| c.outbound.as_mut()) else { return };
         if n > 0 {
-            queue.advance(&mut self.pool, n);
             queue.progress = stamp;
+            let freed = queue.advance(&mut self.pool, n);
+            if freed > 0 {
+                self.remove_linear(freed);
+            }
         }
         self.tell_if_low(key);
     }
