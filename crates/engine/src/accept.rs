@@ -5,6 +5,7 @@ use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
     os::fd::{AsRawFd, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Acceptor {
     budget: usize,
     /// The listener to begin with: a flood on one does not shut out the next.
     first: usize,
+    /// Descriptors had run out when last looked.
+    is_exhausted: bool,
     /// What went wrong since somebody last asked.
     pub(crate) trouble: Trouble,
 }
@@ -77,6 +80,7 @@ impl Acceptor {
             reserve: reserve(),
             budget,
             first: 0,
+            is_exhausted: false,
             trouble: Trouble::default(),
         }
     }
@@ -113,7 +117,12 @@ impl Acceptor {
                     return Round::More;
                 }
                 left -= 1;
-                match self.listeners[index].accept(index) {
+                let accepted = {
+                    // Where descriptors have run out, the one that somebody frees in order to shed is his to use.
+                    let _alone = self.is_exhausted.then(shedding);
+                    self.listeners[index].accept(index)
+                };
+                match accepted {
                     Ok(_) if is_full() => self.trouble.shed += 1,
                     Ok(accepted) => admit(accepted),
                     Err(error) => match self.recover(index, &error) {
@@ -129,10 +138,14 @@ impl Acceptor {
     /// What an error means for this round; none when the next connection can be tried at once.
     fn recover(&mut self, index: usize, error: &io::Error) -> Option<Round> {
         match (error.kind(), error.raw_os_error()) {
-            (ErrorKind::WouldBlock, _) => self.listeners[index].is_ready = false,
+            (ErrorKind::WouldBlock, _) => {
+                self.listeners[index].is_ready = false;
+                self.is_exhausted = false;
+            }
             (ErrorKind::Interrupted | ErrorKind::ConnectionAborted, _) => {}
             (_, Some(libc::EMFILE | libc::ENFILE)) => {
                 self.trouble.errors += 1;
+                self.is_exhausted = true;
                 return self.shed_one(index);
             }
             // What happened to the connection before it was accepted is told by accept(2).
@@ -163,6 +176,7 @@ impl Acceptor {
     /// Descriptors have run out: the reserve makes room to accept one connection and drop it, so that its client is told
     /// and does not wait in the queue.
     fn shed_one(&mut self, index: usize) -> Option<Round> {
+        let _alone = shedding();
         if self.reserve.take().is_none() {
             self.reserve = reserve();
             return self.reserve.is_none().then_some(Round::Failed);
@@ -170,7 +184,7 @@ impl Acceptor {
         let accepted = self.listeners[index].accept(index);
         let outcome = match accepted {
             Ok(shed) => {
-                tracing::warn!(listener = index, "out of file descriptors: a connection is shed");
+                tracing::debug!(listener = index, "out of file descriptors: a connection is shed");
                 drop(shed);
                 self.trouble.shed += 1;
                 None
@@ -196,6 +210,12 @@ impl Listening {
             is_unix: self.bound.is_unix(),
         })
     }
+}
+
+/// Descriptors are the whole process's: reactors that listen for themselves shed one at a time.
+fn shedding() -> MutexGuard<'static, ()> {
+    static SHEDDING: Mutex<()> = Mutex::new(());
+    SHEDDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn reserve() -> Option<File> {

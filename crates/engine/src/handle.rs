@@ -11,8 +11,13 @@ use crate::{
 ///
 /// When this was asked on a reactor's thread, that reactor's handler is told by
 /// [`on_room`](Handler::on_room) once there is room.
-#[derive(Debug)]
 pub struct MailboxFull<T>(pub T);
+
+impl<T> std::fmt::Debug for MailboxFull<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MailboxFull(..)")
+    }
+}
 
 impl<T> std::fmt::Display for MailboxFull<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -20,7 +25,7 @@ impl<T> std::fmt::Display for MailboxFull<T> {
     }
 }
 
-impl<T: std::fmt::Debug> std::error::Error for MailboxFull<T> {}
+impl<T> std::error::Error for MailboxFull<T> {}
 
 /// Which reactor a connection is to be dialled on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,9 +79,9 @@ impl Sequence {
         Sequence(self.0.checked_add(1).unwrap_or(1))
     }
 
-    /// Whether this one was given out before `other`, over the wrap-around.
-    pub(crate) fn is_before(self, other: Sequence) -> bool {
-        (other.0.wrapping_sub(self.0) as i32) > 0
+    /// Whether this one was given out since `since`, `next` being the one to come; over the wrap-around.
+    pub(crate) fn is_since(self, since: Sequence, next: Sequence) -> bool {
+        self.0.wrapping_sub(since.0) < next.0.wrapping_sub(since.0)
     }
 }
 
@@ -161,11 +161,16 @@ mod tests {
     }
 
     #[test]
-    fn sequence_numbers_skip_zero_and_compare_over_the_wrap() {
+    fn sequence_numbers_skip_zero_and_are_told_apart_over_the_wrap() {
         let last = Sequence(u32::MAX);
         assert_eq!(last.next(), Sequence::FIRST);
-        assert!(last.is_before(last.next()));
-        assert!(!last.next().is_before(last));
-        assert!(!last.is_before(last));
+        let next = Sequence(5);
+        for (number, is_since) in [(u32::MAX, true), (1, true), (4, true), (5, false), (u32::MAX - 1, false)]
+        {
+            assert_eq!(Sequence(number).is_since(last, next), is_since, "{number}");
+        }
+        // However old: half the numbers away and more.
+        assert!(!Sequence(1 << 31).is_since(last, next));
+        assert!(!Sequence(1).is_since(next, next));
     }
 }

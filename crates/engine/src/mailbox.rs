@@ -83,6 +83,9 @@ impl Command {
     }
 }
 
+/// Who waits for longer than there is time looks again once a day.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A place in a mailbox that is already paid for.
 #[must_use = "an unused place must be given back"]
 pub(crate) struct Place(());
@@ -175,14 +178,14 @@ impl Mailbox {
 
     /// Waits until a place is free; none when time is up or the reactor has stopped. Never on a reactor's thread.
     pub(crate) fn reserve_within(&self, wait: Duration) -> Option<Place> {
-        let until = Instant::now() + wait;
+        let until = Instant::now().checked_add(wait);
         let mut reactors = self.waiting.reactors.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             self.waiting.anyone.store(true, Ordering::SeqCst);
             if let Some(place) = self.reserve() {
                 return Some(place);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(A_DAY, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() || self.is_closed() {
                 return None;
             }

@@ -105,12 +105,16 @@ impl Core {
         mass.cursor = keys.last().map_or(mass.cursor, |last| Key(last.0 + 1));
         let is_done = keys.len() < slice;
         for key in keys {
-            let came_later = !self.connections.get(key).is_some_and(|c| c.sequence.is_before(mass.before));
-            if !came_later && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
+            if !self.came_later(key, mass) && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
                 self.do_one(key, &mut mass.work);
             }
         }
         is_done
+    }
+
+    fn came_later(&self, key: Key, mass: &Mass) -> bool {
+        let next = self.connections.next_sequence();
+        self.connections.get(key).is_none_or(|connection| connection.sequence.is_since(mass.before, next))
     }
 
     /// The work is done, and its place in the mailbox free.
@@ -131,7 +135,8 @@ impl Core {
         let mut masses = std::mem::take(&mut self.masses);
         for mass in &mut masses {
             let Some(connection) = self.connections.get(key) else { break };
-            let is_due = connection.sequence.is_before(mass.before) && !mass.ahead.contains(&key);
+            let next = self.connections.next_sequence();
+            let is_due = !connection.sequence.is_since(mass.before, next) && !mass.ahead.contains(&key);
             let id = ConnId::new(self.id, key, connection.sequence);
             match &mut mass.work {
                 Work::Many { to, next, broadcast } if is_due && to[*next..].contains(&id) => {
