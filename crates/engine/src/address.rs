@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// | `tcp://127.0.0.1:9000`, `tcp://[::1]:9000` | one address; port 0 lets the kernel choose when listening |
 /// | `tcp://[::]:9000` | IPv6 and IPv4 alike (dual stack) |
 /// | `tcp://*:9000` | the same |
-/// | `tcp://example.org:80` | a name: resolved when dialling, or before listening |
+/// | `tcp://example.org:80` | a name: every address is tried when dialling, the first one is listened on |
 /// | `unix:/run/app.sock`, `unix:///run/app.sock` | a Unix socket in the file system |
 /// | `unix:@name` | a Unix socket in Linux's abstract name space |
 /// | `inherited:0` | the first socket passed by the service manager (`LISTEN_FDS`), listening only |
@@ -53,6 +53,14 @@ pub enum Address {
 const MAX_PATH: usize = 107;
 
 impl Address {
+    /// What a listener binds: of a name its first address.
+    pub(crate) fn into_bindable(self) -> Result<Address> {
+        match self {
+            Address::Name { .. } => Ok(Address::Tcp(self.resolve()?[0])),
+            other => Ok(other),
+        }
+    }
+
     /// Every TCP address of this one, asking the resolver for a name; blocks while it does.
     pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>> {
         let (host, port) = match self {
@@ -97,7 +105,9 @@ impl FromStr for Address {
 fn parse_tcp(text: &str, rest: &str) -> Result<Address> {
     let bad = |why: &str| Error::bad_address(text, why);
     let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("no port; expected `tcp://host:port`"))?;
-    let port: u16 = port.parse().map_err(|_| bad(&format!("bad port `{port}`; expected 0 to 65535")))?;
+    let is_number = !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
+    let number = is_number.then(|| port.parse().ok()).flatten();
+    let port: u16 = number.ok_or_else(|| bad(&format!("bad port `{port}`; expected 0 to 65535")))?;
     if let Some(inner) = host.strip_prefix('[') {
         let inner = inner.strip_suffix(']').ok_or_else(|| bad("`[` without `]`"))?;
         let ip: Ipv6Addr = inner.parse().map_err(|_| bad(&format!("bad IPv6 address `{inner}`")))?;
@@ -176,6 +186,7 @@ mod tests {
             ("tcp://127.0.0.1", "no port"),
             ("tcp://127.0.0.1:x", "bad port `x`"),
             ("tcp://127.0.0.1:65536", "bad port `65536`"),
+            ("tcp://127.0.0.1:+1", "bad port `+1`"),
             ("tcp://:80", "no host"),
             ("tcp://::1:80", "brackets"),
             ("tcp://[::1:80", "without `]`"),

@@ -94,7 +94,8 @@ impl Builder {
     }
 
     /// Whether each sub-reactor listens for itself (`SO_REUSEPORT`), without a main reactor to hand over: the kernel
-    /// spreads connections. TCP only, and not together with [`balance`](Builder::balance). Off by default.
+    /// spreads connections. TCP only, and not together with [`balance`](Builder::balance). Another process of the same user
+    /// may share the port, so it does not count as taken then. Off by default.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.options.reuse_port = reuse;
         self
@@ -242,6 +243,9 @@ impl Builder {
             true => ListenFd::from_env(),
             false => ListenFd::empty(),
         };
+        // Names first: nothing is bound while one of them has no address.
+        let addresses: Vec<Address> =
+            addresses.into_iter().map(Address::into_bindable).collect::<Result<_>>()?;
         let copies = if options.reuse_port { options.reactors } else { 1 };
         let mut bound: Vec<Vec<Bound>> = Vec::new();
         for (listener, address) in listeners.iter().zip(&addresses) {

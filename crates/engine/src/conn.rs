@@ -172,7 +172,7 @@ impl Conn<'_> {
 
 /// # Reading and time
 impl Conn<'_> {
-    /// Reads no further. What was read already and not offered yet (at most one read buffer) waits with it.
+    /// Reads no further. What was read already and not offered yet (less than two read buffers) waits with it.
     ///
     /// This is the handler's pause; the engine's own, at the water marks, is a second and independent one.
     pub fn pause(&mut self) {

@@ -78,6 +78,7 @@ impl Connect {
     pub(crate) fn validate(&self) -> Result<Address> {
         let address: Address = self.url.parse()?;
         options::check_time(&options::CONNECT_TIMEOUT, self.timeout)?;
+        self.framing.validate()?;
         self.marks.validate()?;
         if self.policy == Policy::DropMessage && self.framing.is_raw() {
             return Err(Error::BadOption {

@@ -185,7 +185,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until the engine has stopped: until somebody calls [`Handle::shutdown`].
+    /// Waits until the engine has stopped: until somebody calls [`Handle::shutdown`]. (A thread that is amid the look-up of a
+    /// name ends with that.)
     ///
     /// # Errors
     /// [`Error::System`] when one of its threads panicked, which is a defect of the engine.

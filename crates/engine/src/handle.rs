@@ -51,7 +51,8 @@ pub enum Audience {
 ///
 /// What it asks travels through the owning reactor's bounded mailbox, in order, with at most one wake-up until the reactor
 /// is awake. Asked on the reactor's own thread it goes no such way, and keeps its place among what the callback asks of
-/// its `Conn`. What is asked for a connection that is gone is counted and dropped, and never reaches another one.
+/// its `Conn`. What carries a payload, a closure or an address is refused by a full mailbox; what closes or resumes never
+/// is, and waits its turn in the same queue. What is asked for a connection that is gone is counted and dropped, and never reaches another one.
 ///
 /// ```
 /// use wheelhouse::{Action, Audience, Conn, Engine, Handler, Message};
@@ -183,7 +184,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Dials from the engine. The connection's [`tag`](Connect::tag) tells which one it is, to `on_open` or, when it fails,
+    /// Dials from the engine. What the reactor itself refuses when its turn comes, because it is full or stopping, is logged
+    /// and no more: there is no connection then. The connection's [`tag`](Connect::tag) tells which one it is, to `on_open` or, when it fails,
     /// to `on_close`.
     ///
     /// # Errors

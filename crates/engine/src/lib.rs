@@ -49,7 +49,7 @@ pub use self::{
     listener::{Listener, Policy},
     message::{Input, Kind, Message, Payload, Refusal, Sent},
     options::{OPTIONS, OptionInfo},
-    protocol::{Decoded, Framing, Output, Protocol, ProtocolError},
+    protocol::{Decoded, Framing, LengthDelimited, Output, Protocol, ProtocolError},
     reactor::Reactor,
     stats::{Counters, Stats},
 };

@@ -152,6 +152,7 @@ impl Listener {
     /// Looks at everything that can be looked at before a socket is opened.
     pub(crate) fn validate(&self, options: &Options) -> Result<Address> {
         let address: Address = self.url.parse()?;
+        self.framing.validate()?;
         self.marks.validate()?;
         if let Some(within) = self.authentication {
             options::check_time(&options::AUTHENTICATION, within)?;
@@ -223,7 +224,7 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 
 impl Bound {
     pub(crate) fn is_unix(&self) -> bool {
-        matches!(self.address, Address::Unix(_) | Address::Abstract(_))
+        !matches!(self.address, Address::Tcp(_))
     }
 }
 
@@ -243,7 +244,7 @@ pub(crate) fn bind(
             socket.bind(&at).map_err(|e| cannot_bind(listener, e))?;
             listen(listener, socket, address.clone(), options, None)?
         }
-        Address::Inherited(n) => take_inherited(listener, *n, inherited)?,
+        Address::Inherited(n) => take_inherited(listener, *n, options, inherited)?,
         tcp => return bind_tcp(listener, tcp.resolve()?[0], options, copies),
     };
     Ok(vec![one])
@@ -350,7 +351,12 @@ pub(crate) fn abstract_address(name: &[u8]) -> io::Result<SockAddr> {
     SockAddr::unix(Path::new(OsStr::from_bytes(&path)))
 }
 
-fn take_inherited(listener: &Listener, n: usize, inherited: &mut ListenFd) -> Result<Bound> {
+fn take_inherited(
+    listener: &Listener,
+    n: usize,
+    options: &Options,
+    inherited: &mut ListenFd,
+) -> Result<Bound> {
     let none = || io::Error::new(io::ErrorKind::NotFound, format!("{} sockets were passed", inherited.len()));
     let missing = cannot(listener, "no such socket in LISTEN_FDS")(none());
     let socket = match inherited.take_tcp_listener(n) {
@@ -364,7 +370,11 @@ fn take_inherited(listener: &Listener, n: usize, inherited: &mut ListenFd) -> Re
     };
     socket.set_nonblocking(true).map_err(cannot(listener, "cannot make it non-blocking"))?;
     let address = match local_tcp(&socket) {
-        Some(tcp) => Address::Tcp(tcp),
+        Some(tcp) => {
+            set_tcp_options(&SockRef::from(&socket), options)
+                .map_err(cannot(listener, "cannot set the socket's options"))?;
+            Address::Tcp(tcp)
+        }
         None => local_unix(&socket).unwrap_or(Address::Inherited(n)),
     };
     Ok(Bound { socket, address, _file: None })

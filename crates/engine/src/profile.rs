@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -11,12 +11,19 @@ use crate::{
 /// What the connections of one listener, or dialled alike, have in common.
 pub(crate) struct Profile {
     pub(crate) listener: Option<ListenerId>,
-    pub(crate) frame: Frame,
+    framing: Framing,
     pub(crate) marks: WaterMarks,
     pub(crate) policy: Policy,
     pub(crate) authentication: Option<Duration>,
     /// Dialled connections that follow it; a listener's stays for good.
     users: usize,
+}
+
+impl Profile {
+    #[inline]
+    pub(crate) fn frame(&self) -> &Frame {
+        &self.framing.0
+    }
 }
 
 /// A reactor's profiles: the listeners' in their order, then those of dialled connections.
@@ -27,7 +34,7 @@ impl Profiles {
         let profiles = listeners.iter().enumerate().map(|(index, listener)| {
             let profile = Profile {
                 listener: Some(ListenerId(index as u16)),
-                frame: listener.framing.0.clone(),
+                framing: listener.framing.clone(),
                 marks: listener.marks,
                 policy: listener.policy,
                 authentication: listener.authentication,
@@ -50,15 +57,15 @@ impl Profiles {
             profile.listener.is_none()
                 && profile.marks == marks
                 && profile.policy == policy
-                && same_frame(&profile.frame, &framing.0)
+                && profile.framing.is_like(framing)
         };
         if let Some((index, profile)) = self.0.iter_mut().find(|(_, profile)| alike(profile)) {
             profile.users += 1;
             return u16::try_from(index).ok();
         }
         let index = u16::try_from(self.0.vacant_key()).ok()?;
-        let frame = framing.0.clone();
-        self.0.insert(Profile { listener: None, frame, marks, policy, authentication: None, users: 1 });
+        let framing = framing.clone();
+        self.0.insert(Profile { listener: None, framing, marks, policy, authentication: None, users: 1 });
         Some(index)
     }
 
@@ -73,14 +80,6 @@ impl Profiles {
     }
 }
 
-fn same_frame(one: &Frame, other: &Frame) -> bool {
-    match (one, other) {
-        (Frame::Raw, Frame::Raw) => true,
-        (Frame::Protocol(one), Frame::Protocol(other)) => Arc::ptr_eq(one, other),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,7 +89,8 @@ mod tests {
         let mut profiles = Profiles::new(&["tcp://127.0.0.1:0".into()]);
         let (marks, lines) = (WaterMarks::default(), Framing::lines(80));
         let one = profiles.join(&lines, marks, Policy::Refuse).unwrap();
-        assert_eq!(profiles.join(&lines, marks, Policy::Refuse), Some(one));
+        assert_eq!(profiles.join(&Framing::lines(80), marks, Policy::Refuse), Some(one));
+        assert_ne!(profiles.join(&Framing::lines(81), marks, Policy::Refuse), Some(one));
         assert_ne!(profiles.join(&Framing::raw(), marks, Policy::Refuse), Some(one));
         profiles.leave(one);
         assert!(profiles.get(one).is_some());

@@ -2,12 +2,15 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use crate::{Input, Message, Payload, Refusal, message::Body};
+use crate::{Error, Input, Message, Payload, Refusal, Result, message::Body};
 
+mod length_delimited;
 mod lines;
 
 use bytes::Bytes;
 use lines::Lines;
+
+pub use length_delimited::LengthDelimited;
 
 /// How a connection's bytes are cut into messages. The listener has one, or the [`Connect`](crate::Connect); the handler
 /// means the same by `on_message` and `send` over all of them.
@@ -18,7 +21,19 @@ use lines::Lines;
 /// let telnet = Listener::new("tcp://127.0.0.1:0").framing(Framing::lines(4096));
 /// ```
 #[derive(Clone)]
-pub struct Framing(pub(crate) Frame);
+pub struct Framing(pub(crate) Frame, Parameters);
+
+/// What a framing of the engine's own was made of: connections dialled alike share more than that.
+#[derive(Clone, PartialEq, Eq)]
+enum Parameters {
+    /// Raw, or a protocol of the user's own.
+    None,
+    Lines(usize),
+    LengthDelimited(LengthDelimited),
+}
+
+/// The longest line that can be asked for, in bytes.
+const LONGEST_LINE: usize = 64 << 20;
 
 /// The framings that the engine knows apart: raw bytes need no call through a table.
 #[derive(Clone)]
@@ -30,26 +45,71 @@ pub(crate) enum Frame {
 impl Framing {
     /// No framing: bytes go to [`Handler::on_data`](crate::Handler::on_data) as they come.
     pub fn raw() -> Self {
-        Framing(Frame::Raw)
+        Framing(Frame::Raw, Parameters::None)
     }
 
     /// Lines that end with LF or CR LF, each a message of kind text without its end; a sent payload gets an LF. A line of
-    /// more than `max` bytes (its end not counted) closes the connection with
+    /// more than `max` bytes (its end not counted; 1 B to 64 MiB) closes the connection with
     /// [`CloseReason::Protocol`](crate::CloseReason::Protocol). What follows the last line end when the peer closes is
-    /// no line, and is dropped.
+    /// no line, and is dropped. A line beyond
+    /// [`Builder::inbound_limit`](crate::Builder::inbound_limit) ends with
+    /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow), whatever `max` is.
     ///
     /// A payload with an LF or CR in it is refused ([`Refusal::NotEncodable`]): it would be more lines than one.
     pub fn lines(max: usize) -> Self {
-        Framing(Frame::Protocol(Arc::new(Lines::new(max))))
+        Framing(Frame::Protocol(Arc::new(Lines::new(max))), Parameters::Lines(max))
+    }
+
+    /// Messages with their length in front of them. Parameters out of their bounds are told by
+    /// [`Builder::build`](crate::Builder::build), or when dialling, before any socket is opened.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, LengthDelimited, Listener};
+    ///
+    /// let framing = Framing::length_delimited(LengthDelimited::u32_be().max_body(64 << 10));
+    /// let listener = Listener::new("tcp://127.0.0.1:0").framing(framing);
+    /// ```
+    pub fn length_delimited(parameters: LengthDelimited) -> Self {
+        match parameters.codec() {
+            Ok(codec) => Framing(Frame::Protocol(Arc::new(codec)), Parameters::LengthDelimited(parameters)),
+            // Told by `validate`, before any connection follows it.
+            Err(_) => Framing(Frame::Raw, Parameters::LengthDelimited(parameters)),
+        }
     }
 
     /// A protocol of the user's own.
     pub fn custom(protocol: impl Protocol) -> Self {
-        Framing(Frame::Protocol(Arc::new(protocol)))
+        Framing(Frame::Protocol(Arc::new(protocol)), Parameters::None)
     }
 
     pub(crate) fn is_raw(&self) -> bool {
-        matches!(self.0, Frame::Raw)
+        matches!(self.0, Frame::Raw) && self.1 == Parameters::None
+    }
+
+    /// Tells of parameters that make no protocol.
+    pub(crate) fn validate(&self) -> Result<()> {
+        match &self.1 {
+            Parameters::None => Ok(()),
+            Parameters::Lines(max) if (1..=LONGEST_LINE).contains(max) => Ok(()),
+            Parameters::Lines(max) => Err(Error::BadOption {
+                option: "lines",
+                value: max.to_string(),
+                allowed: format!("1 to {LONGEST_LINE} bytes"),
+            }),
+            Parameters::LengthDelimited(parameters) => parameters.codec().map(drop),
+        }
+    }
+
+    /// Whether connections of both follow the same rules.
+    pub(crate) fn is_like(&self, other: &Framing) -> bool {
+        match (&self.0, &other.0) {
+            _ if self.1 != other.1 => false,
+            (Frame::Raw, Frame::Raw) => true,
+            (Frame::Protocol(one), Frame::Protocol(two)) => {
+                self.1 != Parameters::None || Arc::ptr_eq(one, two)
+            }
+            _ => false,
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Core {
     pub(super) fn profile_flags(&self, profile: u16) -> Flags {
         let Some(profile) = self.profiles.get(profile) else { return Flags::empty() };
         let mut flags = Flags::empty();
-        flags.set(Flags::RAW, matches!(profile.frame, Frame::Raw));
+        flags.set(Flags::RAW, matches!(profile.frame(), Frame::Raw));
         flags.set(Flags::LOW_MARKS, profile.marks.high < CORK);
         flags
     }

@@ -191,7 +191,7 @@ impl Core {
         if let Some((_, encoded)) = broadcast.encoded.iter().find(|(known, _)| *known == profile) {
             return encoded.clone();
         }
-        let encoded = match &self.profiles.get(profile)?.frame {
+        let encoded = match self.profiles.get(profile)?.frame() {
             Frame::Raw => match broadcast.payload.body() {
                 Body::Shared(bytes) => Some(bytes.clone()),
                 Body::Borrowed(bytes) => Some(Bytes::from_static(bytes)),

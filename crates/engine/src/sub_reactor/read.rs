@@ -178,7 +178,7 @@ impl<H: Handler> Stage<H> {
             let Some(profile) = self.core.profiles.get(connection.profile) else {
                 return Offered { used, need: 0 };
             };
-            let Frame::Protocol(protocol) = &profile.frame else { return Offered { used, need: left + 1 } };
+            let Frame::Protocol(protocol) = profile.frame() else { return Offered { used, need: left + 1 } };
             scratch.clear();
             let mut input = Input::with_scratch(&mut frame[used..], scratch);
             let state = &mut connection.protocol_state;

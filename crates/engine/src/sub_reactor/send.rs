@@ -47,7 +47,7 @@ impl Core {
 
     /// Frames a small message where it will leave from.
     fn encode_into_cork(&mut self, key: Key, profile: u16, payload: &Payload<'_>) -> Sent {
-        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else {
+        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| p.frame()) else {
             return GONE;
         };
         let before = self.cork.bytes.len();
@@ -66,7 +66,7 @@ impl Core {
 
     /// Frames a message aside, and queues it as a whole.
     fn encode_and_queue(&mut self, key: Key, profile: u16, payload: &Payload<'_>) -> Sent {
-        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| &p.frame) else {
+        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| p.frame()) else {
             return GONE;
         };
         let mut encoded = std::mem::take(&mut self.encoded);

@@ -210,7 +210,7 @@ impl<H: Handler> Stage<H> {
             // Dialled in vain: there was no callback, and now there is one.
             None => match catch_unwind(H::Session::default) {
                 Ok(session) => session,
-                Err(_) => return,
+                Err(panic) => return self.tell_of_panic(panic),
             },
         };
         let reactor = Reactor::new(&mut self.core);

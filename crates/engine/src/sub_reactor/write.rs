@@ -88,7 +88,8 @@ impl Core {
             None => GONE,
             Some(n) if n == all => Sent::Accepted,
             Some(n) => {
-                let queued = self.enqueue(key, Body::Borrowed(&corked[n.min(corked.len())..]));
+                let left = &corked[n.min(corked.len())..];
+                let queued = self.enqueue_accepted(key, left);
                 let rest = skip(body, n.saturating_sub(corked.len()));
                 let queued = if queued.is_refused() { queued } else { self.enqueue(key, rest) };
                 self.blocked(key);
@@ -157,13 +158,24 @@ impl Core {
     fn queue_cork(&mut self, key: Key, written: io::Result<usize>) {
         let mut bytes = std::mem::take(&mut self.cork.bytes);
         if let Some(n) = self.wrote(key, written, bytes.len())
-            && !self.enqueue(key, Body::Borrowed(&bytes[n..])).is_refused()
+            && !self.enqueue_accepted(key, &bytes[n..]).is_refused()
         {
             self.blocked(key);
             self.pause_above_high(key);
         }
         bytes.clear();
         self.cork.bytes = bytes;
+    }
+
+    /// Queues bytes that were accepted before: when the connection has to give way they count as unsent.
+    fn enqueue_accepted(&mut self, key: Key, bytes: &[u8]) -> Sent {
+        let queued = self.enqueue(key, Body::Borrowed(bytes));
+        if queued.is_refused()
+            && let Some(doomed) = self.doomed.iter_mut().rev().find(|doomed| doomed.key == key)
+        {
+            doomed.unsent += bytes.len() as u64;
+        }
+        queued
     }
 
     /// Puts a reference into the queue. Bytes that nobody else holds count as the connection's storage; what several share
