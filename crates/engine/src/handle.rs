@@ -331,7 +331,7 @@ impl Handle {
         let Some((reactor, owner)) = self.owner(id) else { return };
         match shared::current(&self.shared) {
             Some((own, local)) if own == reactor => local.push(command),
-            _ => owner.put(command),
+            _ => _ = owner.put(command),
         }
     }
 }

@@ -155,25 +155,27 @@ impl Mailbox {
         self.push(command);
     }
 
-    /// Puts in what is never refused.
-    pub(crate) fn put(&self, command: Command) {
+    /// Puts in what is never refused; whether the reactor slept.
+    pub(crate) fn put(&self, command: Command) -> bool {
         debug_assert!(!command.is_refusable());
-        self.push(command);
+        self.push(command)
     }
 
-    fn push(&self, command: Command) {
+    fn push(&self, command: Command) -> bool {
         // The receiver stands beside the sender: the channel is never disconnected.
         let _ = self.sender.send(command);
-        self.wake();
+        self.wake()
     }
 
-    /// Wakes the reactor if it sleeps: one system call for all that is put in before it is awake.
-    pub(crate) fn wake(&self) {
+    /// Wakes the reactor if it sleeps: one system call for all that is put in before it is awake. Whether it slept.
+    fn wake(&self) -> bool {
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+        let slept = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel);
+        if slept {
             // Fails only when the reactor's epoll is gone, and the reactor with it.
             let _ = self.waker.wake();
         }
+        slept
     }
 
     /// Waits until a place is free; none when time is up or the reactor has stopped. Never on a reactor's thread.

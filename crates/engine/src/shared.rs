@@ -47,10 +47,11 @@ pub(crate) struct ReactorShared {
 }
 
 impl ReactorShared {
-    /// Puts in what is never refused.
-    pub(crate) fn put(&self, command: Command) {
-        self.mailbox.put(command);
+    /// Puts in what is never refused; whether the reactor slept.
+    pub(crate) fn put(&self, command: Command) -> bool {
+        let slept = self.mailbox.put(command);
         self.abandon_if_closed();
+        slept
     }
 
     /// Puts in what a place was taken for.
