@@ -231,7 +231,7 @@ fn input_that_nobody_takes_is_bounded() {
     drop(stream);
     assert_eq!(tells.recv_timeout(LIMIT).unwrap(), b"closed by the peer");
 
-    let bench = Bench::start(one_listener(lines(1 << 30)).inbound_limit(10_000), |_| Script::new());
+    let bench = Bench::start(one_listener(lines(1 << 26)).inbound_limit(10_000), |_| Script::new());
     let (mut stream, id) = bench.connect();
     let _ = stream.write_all(&[b'x'; 200_000]);
     assert_eq!(bench.closed(id).reason, CloseReason::InboundOverflow);

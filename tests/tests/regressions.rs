@@ -239,3 +239,11 @@ fn a_timer_set_while_dialling_fires_after_the_open() {
     assert!(opened, "open comes first");
     server.stop();
 }
+
+#[test]
+fn a_line_of_no_length_or_of_any_is_refused_before_a_socket_opens() {
+    for max in [0, (64 << 20) + 1, usize::MAX] {
+        let error = refusal(local().listen(Listener::new("tcp://127.0.0.1:0").framing(Framing::lines(max))));
+        assert!(error.to_string().contains(&format!("option `lines`: {max} is not allowed")), "{error}");
+    }
+}

@@ -207,6 +207,8 @@ impl<H: Handler> Stage<H> {
         tracing::debug!(%id, %reason, ?error, unsent, "closed");
         let session = match self.sessions.remove(key) {
             Some(session) => session,
+            // It could not be made, which has been told.
+            None if reason == CloseReason::Panic => return,
             // Dialled in vain: there was no callback, and now there is one.
             None => match catch_unwind(H::Session::default) {
                 Ok(session) => session,
