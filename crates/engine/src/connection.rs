@@ -94,7 +94,6 @@ bitflags! {
         const RESET = 1 << 17;
         /// Asked to finish after the peer's FIN: the peer closed first.
         const PEER_FIRST = 1 << 18;
-        const DIALLED = 1 << 19;
         /// Pass the idle deadline by: the handler turned it off for this connection.
         const NO_IDLE = 1 << 20;
         /// Its profile has no framing: no look at the profile is needed.

@@ -47,8 +47,7 @@ impl Core {
         let now = self.clock.stamp();
         let mut connection = Connection::new(None, profile, now);
         connection.phase = Phase::Connecting;
-        connection.flags = Flags::DIALLED;
-        connection.flags |= self.profile_flags(profile);
+        connection.flags = self.profile_flags(profile);
         let deadline = self.clock.tick_after(now, to.timeout);
         let extras = connection.extras();
         extras.tag = to.tag;

@@ -268,8 +268,8 @@ impl<H: Handler> Stage<H> {
             return Step::Done;
         };
         // No more than the message needs: what is behind it belongs into the shared buffer.
-        let end = linear.need.clamp(linear.filled + 1, linear.bytes.len());
-        let end = if linear.need <= linear.filled + 1 { linear.bytes.len() } else { end };
+        let is_known = linear.need > linear.filled + 1;
+        let end = if is_known { linear.need.min(linear.bytes.len()) } else { linear.bytes.len() };
         let size = end - linear.filled;
         let room = &mut linear.bytes[linear.filled..end];
         let n = match self.core.io.receive(fd.as_fd(), room) {

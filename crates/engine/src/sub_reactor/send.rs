@@ -151,17 +151,13 @@ impl Core {
             Body::Shared(bytes) => bytes.as_ref(),
         };
         let is_large = bytes.len() >= DIRECT;
-        if self.cork.is_of(key) {
-            if !is_large && self.fits_cork(key, bytes.len()) {
+        if !is_large && self.cork.is_of(key) {
+            if !self.fits_cork(key, bytes.len()) {
+                self.flush_cork();
+            }
+            if self.fits_cork(key, bytes.len()) {
                 self.cork.bytes.extend_from_slice(bytes);
                 return Sent::Accepted;
-            }
-            if !is_large {
-                self.flush_cork();
-                if self.fits_cork(key, bytes.len()) {
-                    self.cork.bytes.extend_from_slice(bytes);
-                    return Sent::Accepted;
-                }
             }
         }
         let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
