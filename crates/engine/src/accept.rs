@@ -16,7 +16,8 @@ use crate::{ListenerId, listener::Bound, stats::Counters};
 
 /// A connection as it comes from the kernel.
 pub(crate) struct Accepted {
-    pub(crate) fd: OwnedFd,
+    /// None for a socket in memory.
+    pub(crate) fd: Option<OwnedFd>,
     /// None for Unix sockets.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) listener: ListenerId,
@@ -204,7 +205,7 @@ impl Listening {
     fn accept(&self, index: usize) -> io::Result<Accepted> {
         let (socket, address) = self.bound.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
         Ok(Accepted {
-            fd: socket.into(),
+            fd: Some(socket.into()),
             peer: address.as_socket(),
             listener: ListenerId(index as u16),
             is_unix: self.bound.is_unix(),

@@ -9,6 +9,7 @@ pub(crate) struct Clock {
     origin: Instant,
     now: Instant,
     tick: Tick,
+    by_hand: bool,
 }
 
 /// The low 32 bits of a tick in milliseconds, as a connection keeps it: 4 bytes, comparable over 49 days.
@@ -17,7 +18,19 @@ pub(crate) struct Stamp(u32);
 
 impl Clock {
     pub(crate) fn new(origin: Instant) -> Self {
-        Clock { origin, now: origin, tick: Tick::new(0) }
+        Clock { origin, now: origin, tick: Tick::new(0), by_hand: false }
+    }
+
+    /// A clock that stands still unless somebody advances it, for tests.
+    pub(crate) fn by_hand(origin: Instant) -> Self {
+        Clock { by_hand: true, ..Clock::new(origin) }
+    }
+
+    /// Looks at the system's clock, once a turn.
+    pub(crate) fn read(&mut self) {
+        if !self.by_hand {
+            self.advance(Instant::now());
+        }
     }
 
     /// Turns the clock; it never goes back.
@@ -48,7 +61,8 @@ impl Clock {
 
     /// The tick at which `after` has passed since this very moment, which may be long after the turn began.
     pub(crate) fn tick_from_now(&self, after: Duration) -> Tick {
-        let passed = Instant::now().max(self.now) - self.origin;
+        let now = if self.by_hand { self.now } else { Instant::now().max(self.now) };
+        let passed = now - self.origin;
         Tick::new(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2).saturating_add(ticks(after)))
     }
 

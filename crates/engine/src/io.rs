@@ -1,72 +1,181 @@
-//! The seam: the few socket calls of the hot path.
+//! The seam: the few calls that the hot path makes on a connection's socket.
 //!
-//! A release build has the kernel behind it and nothing between; in tests a simulator can stand in, which returns short
-//! reads and writes, `EINTR` and resets where it likes.
+//! An engine has the kernel behind it; the test kit and the simulator put something else there, which keeps sockets in memory
+//! and returns short reads and writes, `EINTR` and resets where it likes.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, ErrorKind, IoSlice},
     os::fd::{AsRawFd, BorrowedFd},
+    time::Duration,
 };
 
+use mio::{Poll, Token, unix::SourceFd};
 use nix::sys::socket::{self, MsgFlags, Shutdown};
 use socket2::SockRef;
 
-/// The calls a simulator has to answer.
-#[cfg(test)]
+use crate::{
+    connection::{Connection, Flags},
+    id::Sequence,
+};
+
+/// A kernel in memory. Its sockets have no descriptors: a connection's sequence number names its socket.
 pub(crate) trait Simulator {
-    fn receive(&mut self, fd: i32, buffer: &mut [u8]) -> io::Result<usize>;
-    fn send(&mut self, fd: i32, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn receive(&mut self, socket: Sequence, buffer: &mut [u8]) -> io::Result<usize>;
+    fn send(&mut self, socket: Sequence, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn shutdown_write(&mut self, socket: Sequence) -> io::Result<()>;
+    /// What the socket reports once, as `SO_ERROR` does.
+    fn take_error(&mut self, socket: Sequence) -> Option<io::Error>;
+    /// Whether room to write is to be told of from now on; told at once when there is some.
+    fn watch_writable(&mut self, socket: Sequence, on: bool);
+    fn close(&mut self, socket: Sequence, with_reset: bool);
 }
 
-/// Who answers the hot path's socket calls.
+/// Who answers the calls.
 pub(crate) enum Io {
     Kernel,
-    #[cfg(test)]
     Simulated(Box<dyn Simulator>),
 }
 
 impl Io {
+    pub(crate) fn is_simulated(&self) -> bool {
+        matches!(self, Io::Simulated(_))
+    }
+
     /// `recv(2)`: 0 is the end of the stream; interrupted calls are made again.
     #[inline]
-    pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn receive(&mut self, connection: &Connection, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| match self {
-            Io::Kernel => Ok(socket::recv(fd.as_raw_fd(), buffer, MsgFlags::empty())?),
-            #[cfg(test)]
-            Io::Simulated(simulator) => simulator.receive(fd.as_raw_fd(), buffer),
+            Io::Kernel => Ok(socket::recv(raw(connection)?, buffer, MsgFlags::empty())?),
+            Io::Simulated(simulator) => simulator.receive(connection.sequence, buffer),
         })
     }
 
     /// `send(2)`, without a signal when the peer is gone.
     #[inline]
-    pub(crate) fn send(&mut self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn send(&mut self, connection: &Connection, bytes: &[u8]) -> io::Result<usize> {
         uninterrupted(|| match self {
-            Io::Kernel => Ok(socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?),
-            #[cfg(test)]
-            Io::Simulated(simulator) => simulator.send(fd.as_raw_fd(), &[IoSlice::new(bytes)]),
+            Io::Kernel => Ok(socket::send(raw(connection)?, bytes, MsgFlags::MSG_NOSIGNAL)?),
+            Io::Simulated(simulator) => simulator.send(connection.sequence, &[IoSlice::new(bytes)]),
         })
     }
 
     /// `sendmsg(2)`: several pieces with one call.
     #[inline]
-    pub(crate) fn send_vectored(&mut self, fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn send_vectored(
+        &mut self,
+        connection: &Connection,
+        pieces: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
         uninterrupted(|| match self {
-            Io::Kernel => SockRef::from(&fd).send_vectored_with_flags(pieces, MsgFlags::MSG_NOSIGNAL.bits()),
-            #[cfg(test)]
-            Io::Simulated(simulator) => simulator.send(fd.as_raw_fd(), pieces),
+            Io::Kernel => {
+                let flags = MsgFlags::MSG_NOSIGNAL.bits();
+                SockRef::from(&borrow(connection)?).send_vectored_with_flags(pieces, flags)
+            }
+            Io::Simulated(simulator) => simulator.send(connection.sequence, pieces),
         })
     }
 
     /// Says FIN.
-    pub(crate) fn shutdown_write(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(socket::shutdown(fd.as_raw_fd(), Shutdown::Write)?)
+    pub(crate) fn shutdown_write(&mut self, connection: &Connection) -> io::Result<()> {
+        match self {
+            Io::Kernel => Ok(socket::shutdown(raw(connection)?, Shutdown::Write)?),
+            Io::Simulated(simulator) => simulator.shutdown_write(connection.sequence),
+        }
     }
+
+    /// The error that the socket has to tell of, if any; it tells once.
+    pub(crate) fn take_error(&mut self, connection: &Connection) -> Option<io::Error> {
+        match self {
+            Io::Kernel => SockRef::from(&borrow(connection).ok()?).take_error().unwrap_or_else(Some),
+            Io::Simulated(simulator) => simulator.take_error(connection.sequence),
+        }
+    }
+
+    /// How a connect ended; none while it is under way.
+    pub(crate) fn connect_outcome(&mut self, connection: &Connection) -> Option<io::Result<()>> {
+        if let Some(error) = self.take_error(connection) {
+            return Some(Err(error));
+        }
+        let Ok(fd) = borrow(connection) else { return Some(Ok(())) };
+        match SockRef::from(&fd).peer_addr() {
+            // Not connected yet: an event from before.
+            Err(error) if error.kind() == ErrorKind::NotConnected => None,
+            outcome => Some(outcome.map(drop)),
+        }
+    }
+
+    /// Watches a socket from now on, edge-triggered.
+    pub(crate) fn register(&mut self, poll: &Poll, connection: &Connection, token: Token) -> io::Result<()> {
+        match self {
+            Io::Kernel => {
+                let fd = raw(connection)?;
+                poll.registry().register(&mut SourceFd(&fd), token, connection.interest())
+            }
+            Io::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Watches it for what it is interested in now.
+    pub(crate) fn reregister(
+        &mut self,
+        poll: &Poll,
+        connection: &Connection,
+        token: Token,
+    ) -> io::Result<()> {
+        match self {
+            Io::Kernel => {
+                let fd = raw(connection)?;
+                poll.registry().reregister(&mut SourceFd(&fd), token, connection.interest())
+            }
+            Io::Simulated(simulator) => {
+                let on = connection.flags.contains(Flags::WRITE_INTEREST);
+                simulator.watch_writable(connection.sequence, on);
+                Ok(())
+            }
+        }
+    }
+
+    /// Watches it no longer, though it lives on.
+    pub(crate) fn deregister(&mut self, poll: &Poll, connection: &Connection) {
+        if let (Io::Kernel, Ok(fd)) = (self, raw(connection)) {
+            let _ = poll.registry().deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    /// Closes the socket, with a reset where one was asked for.
+    pub(crate) fn close(&mut self, poll: &Poll, connection: Connection) {
+        let with_reset = connection.flags.contains(Flags::RESET);
+        if connection.flags.contains(Flags::DUPLICATED) {
+            self.deregister(poll, &connection);
+        }
+        match self {
+            Io::Kernel => {
+                if let Ok(fd) = borrow(&connection)
+                    && with_reset
+                {
+                    let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
+                }
+            }
+            Io::Simulated(simulator) => simulator.close(connection.sequence, with_reset),
+        }
+    }
+}
+
+#[inline]
+fn borrow(connection: &Connection) -> io::Result<BorrowedFd<'_>> {
+    connection.borrow_fd().ok_or_else(|| ErrorKind::NotConnected.into())
+}
+
+#[inline]
+fn raw(connection: &Connection) -> io::Result<i32> {
+    borrow(connection).map(|fd| fd.as_raw_fd())
 }
 
 #[inline]
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             answer => return answer,
         }
     }

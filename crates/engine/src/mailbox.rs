@@ -4,7 +4,6 @@ use std::{
     any::Any,
     io,
     net::SocketAddr,
-    os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering, fence},
@@ -15,16 +14,11 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use crossbeam_utils::CachePadded;
 
-use crate::{Audience, ConnId, Connect, ListenerId, Payload, ReactorId};
+use crate::{Audience, ConnId, Connect, Payload, ReactorId, accept::Accepted};
 
 /// What another thread asks of a reactor.
 pub(crate) enum Command {
-    Accepted {
-        fd: OwnedFd,
-        peer: Option<SocketAddr>,
-        listener: ListenerId,
-        is_unix: bool,
-    },
+    Accepted(Accepted),
     Send {
         to: ConnId,
         payload: Payload<'static>,
@@ -271,7 +265,7 @@ impl Mailbox {
     /// Drops all there is; how many accepted connections were among it.
     pub(crate) fn drain(&self) -> usize {
         let dropped = std::iter::from_fn(|| self.take());
-        let accepted = dropped.filter(|command| matches!(command, Command::Accepted { .. })).count();
+        let accepted = dropped.filter(|command| matches!(command, Command::Accepted(_))).count();
         self.announce_room(|_| ());
         accepted
     }

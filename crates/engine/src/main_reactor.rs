@@ -124,6 +124,5 @@ fn hand_over(shared: &Shared, balancer: &mut Balancer, accepted: Accepted) -> bo
     let load = |reactor: usize| shared.reactors[reactor].load.load(Ordering::Relaxed);
     let reactor = &shared.reactors[balancer.choose(accepted.peer.map(|peer| peer.ip()), load)];
     reactor.load.fetch_add(1, Ordering::Relaxed);
-    let Accepted { fd, peer, listener, is_unix } = accepted;
-    reactor.put(Command::Accepted { fd, peer, listener, is_unix })
+    reactor.put(Command::Accepted(accepted))
 }

@@ -1,10 +1,6 @@
 //! How a connection ends: asked for anywhere, done in one place.
 
-use std::{io, time::Duration};
-
-use mio::unix::SourceFd;
-use socket2::SockRef;
-use std::os::fd::AsRawFd;
+use std::{io, os::fd::AsRawFd};
 
 use super::{Core, core::Doomed};
 use crate::{
@@ -131,8 +127,10 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let already = connection.flags.contains(Flags::SHUT);
         connection.flags |= Flags::SHUT;
-        let Some(fd) = connection.fd.as_ref().filter(|_| !already) else { return };
-        if let Err(error) = self.io.shutdown_write(std::os::fd::AsFd::as_fd(fd)) {
+        if already {
+            return;
+        }
+        if let Err(error) = self.io.shutdown_write(connection) {
             self.doom(key, CloseReason::Io, Some(error), 0);
         }
     }
@@ -152,15 +150,10 @@ impl Core {
         let Some(connection) = self.connections.remove(key) else { return };
         debug_assert!(connection.deadline.is_none(), "a deadline outlived its connection");
         if let Some(fd) = &connection.fd {
-            if connection.flags.contains(Flags::RESET) {
-                let _ = SockRef::from(fd).set_linger(Some(Duration::ZERO));
-            }
-            if connection.flags.contains(Flags::DUPLICATED) {
-                let _ = self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
-            }
             self.shared.fds.remove(fd.as_raw_fd());
         }
         self.profiles.leave(connection.profile);
+        self.io.close(&self.poll, connection);
         let here = &self.shared.reactors[self.id.index()];
         here.roll.leave(id);
         here.load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);

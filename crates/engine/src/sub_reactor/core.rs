@@ -1,7 +1,6 @@
 use std::{any::Any, collections::VecDeque, io, rc::Rc, sync::Arc};
 
-use mio::{Poll, Token, unix::SourceFd};
-use std::os::fd::AsRawFd;
+use mio::{Poll, Token};
 use wheelhouse_ring::Pool;
 use wheelhouse_wheel::{TimerKey, Wheel};
 
@@ -14,7 +13,7 @@ use crate::{
     CloseReason, ConnId, Listener, ReactorId, TimerKind,
     clock::Clock,
     conn::GONE,
-    connection::{Flags, Phase},
+    connection::{Connection, Flags, Phase},
     connections::Connections,
     id::Key,
     io::Io,
@@ -321,26 +320,21 @@ impl Core {
     // ---- the kernel's lists
 
     pub(super) fn register(&mut self, key: Key) -> io::Result<()> {
-        self.with_source(key, |poll, source, token, interest| {
-            poll.registry().register(source, token, interest)
-        })
+        self.watch(key, Io::register)
     }
 
     pub(super) fn reregister(&mut self, key: Key) -> io::Result<()> {
-        self.with_source(key, |poll, source, token, interest| {
-            poll.registry().reregister(source, token, interest)
-        })
+        self.watch(key, Io::reregister)
     }
 
-    fn with_source(
+    fn watch(
         &mut self,
         key: Key,
-        call: impl FnOnce(&Poll, &mut SourceFd<'_>, Token, mio::Interest) -> io::Result<()>,
+        how: impl FnOnce(&mut Io, &Poll, &Connection, Token) -> io::Result<()>,
     ) -> io::Result<()> {
         let Some(connection) = self.connections.get(key) else { return Ok(()) };
-        let Some(fd) = &connection.fd else { return Ok(()) };
         let token = Token(ConnId::new(self.id, key, connection.sequence).as_u64() as usize);
-        call(&self.poll, &mut SourceFd(&fd.as_raw_fd()), token, connection.interest())
+        how(&mut self.io, &self.poll, connection, token)
     }
 }
 

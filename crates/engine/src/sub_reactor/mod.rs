@@ -3,12 +3,13 @@
 use std::{
     io::ErrorKind,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mio::{Events, Token};
 use wheelhouse_wheel::Progress;
 
+mod begin;
 mod close;
 mod core;
 mod deadlines;
@@ -79,7 +80,7 @@ impl<H: Handler> SubReactor<H> {
             tracing::error!(%error, "cannot watch the listeners; stopping the engine");
             self.stage.core.shared.stop();
         }
-        self.stage.core.clock.advance(Instant::now());
+        self.stage.core.clock.read();
         self.stage.call_reactor(|handler, reactor| handler.on_start(reactor));
         while self.turn() {}
         self.stage.call_reactor(|handler, reactor| handler.on_stop(reactor));
@@ -91,9 +92,13 @@ impl<H: Handler> SubReactor<H> {
     /// One turn: sleep until something happens, serve it, and leave nothing half done. False when it was the last.
     fn turn(&mut self) -> bool {
         self.sleep();
-        self.stage.core.clock.advance(Instant::now());
-
+        self.stage.core.clock.read();
         self.serve_events();
+        self.work()
+    }
+
+    /// What a turn does when its events are served.
+    fn work(&mut self) -> bool {
         self.stage.serve_ready(&mut self.buffer);
         self.accept();
         self.serve_commands();
@@ -160,8 +165,7 @@ impl<H: Handler> SubReactor<H> {
         let stage = &mut self.stage;
         let round = acceptor.accept(is_full, |accepted| {
             here.load.fetch_add(1, Ordering::Relaxed);
-            stage.core.stats.accepted += 1;
-            stage.admit(accepted.fd, accepted.peer, accepted.listener, accepted.is_unix);
+            stage.admit(accepted);
         });
         acceptor.trouble.move_to(&mut self.stage.core.stats);
         if round == Round::Failed {

@@ -2,14 +2,13 @@
 
 use std::{
     io::{self, ErrorKind},
-    os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use super::{Core, stage::Stage};
 use crate::{
     Action, CloseReason, ConnId, Decoded, Handler, Input, Message, ProtocolError,
-    connection::{Connection, Flags, Inbound, Phase},
+    connection::{Flags, Inbound, Phase},
     id::Key,
     protocol::Frame,
 };
@@ -86,10 +85,9 @@ impl<H: Handler> Stage<H> {
         if !connection.reads_plainly() {
             return self.read_specially(id, buffer);
         }
-        let Some(fd) = &connection.fd else { return Step::Done };
         let room = buffer.room();
         let size = room.len();
-        let n = match core.io.receive(fd.as_fd(), room) {
+        let n = match core.io.receive(connection, room) {
             Ok(n) if n > 0 => n,
             other => return self.end_of_input(id, other),
         };
@@ -264,7 +262,7 @@ impl<H: Handler> Stage<H> {
             return Step::Done;
         }
         let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
-        let (Inbound::Linear(linear), Some(fd)) = (&mut connection.inbound, &connection.fd) else {
+        let Inbound::Linear(mut linear) = std::mem::replace(&mut connection.inbound, Inbound::EMPTY) else {
             return Step::Done;
         };
         // No more than the message needs: what is behind it belongs into the shared buffer.
@@ -272,14 +270,19 @@ impl<H: Handler> Stage<H> {
         let end = if is_known { linear.need.min(linear.bytes.len()) } else { linear.bytes.len() };
         let size = end - linear.filled;
         let room = &mut linear.bytes[linear.filled..end];
-        let n = match self.core.io.receive(fd.as_fd(), room) {
+        let received = self.core.io.receive(connection, room);
+        if let Ok(n) = received {
+            linear.filled += n;
+        }
+        let is_whole = linear.filled >= linear.need;
+        connection.inbound = Inbound::Linear(linear);
+        let n = match received {
             Ok(n) if n > 0 => n,
             other => return self.end_of_input(id, other),
         };
         connection.last_activity = self.core.clock.stamp();
         self.core.stats.bytes_in += n as u64;
-        linear.filled += n;
-        if linear.filled >= linear.need {
+        if is_whole {
             self.offer_linear(id, buffer);
         }
         self.after(id, n, size)
@@ -304,10 +307,8 @@ impl<H: Handler> Stage<H> {
 
     /// After our FIN: nobody wants it, but unread it would turn our last bytes into a reset.
     fn discard(&mut self, key: Key, buffer: &mut ReadBuffer) -> Step {
-        let Some(fd) = self.core.connections.get(key).and_then(Connection::borrow_fd) else {
-            return Step::Done;
-        };
-        match self.core.io.receive(fd, buffer.room()) {
+        let Some(connection) = self.core.connections.get(key) else { return Step::Done };
+        match self.core.io.receive(connection, buffer.room()) {
             Ok(0) => self.core.doom(key, CloseReason::Local, None, 0),
             Ok(n) => return Step::More(n),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -126,8 +126,8 @@ impl<H: Handler> Stage<H> {
 impl Core {
     /// Nobody reads, so nobody else would find out that the connection is broken.
     fn meet_error(&mut self, key: Key) {
-        let Some(fd) = self.connections.get(key).and_then(|c| c.fd.as_ref()) else { return };
-        if let Ok(Some(error)) = socket2::SockRef::from(fd).take_error() {
+        let Some(connection) = self.connections.get(key) else { return };
+        if let Some(error) = self.io.take_error(connection) {
             self.doom(key, CloseReason::Io, Some(error), 0);
         }
     }

@@ -5,16 +5,16 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     io::{self, ErrorKind, IoSlice},
-    os::{fd::OwnedFd, unix::net::UnixStream},
     rc::Rc,
 };
 
 use super::{read::ReadBuffer, serve::Readiness, stage::Stage};
 use crate::{
     Action, Closed, Conn, ConnId, Framing, Handler, Listener, ListenerId, Message, Sent,
+    accept::Accepted,
     connection::{Connection, Flags},
     engine::Parts,
-    id::Key,
+    id::{Key, Sequence},
     io::{Io, Simulator},
     options::Options,
 };
@@ -52,19 +52,19 @@ struct Socket {
 
 struct Kernel {
     random: Random,
-    sockets: HashMap<i32, Socket>,
+    sockets: HashMap<u32, Socket>,
 }
 
 #[derive(Clone)]
 struct Shared(Rc<RefCell<Kernel>>);
 
 impl Simulator for Shared {
-    fn receive(&mut self, fd: i32, buffer: &mut [u8]) -> io::Result<usize> {
+    fn receive(&mut self, of: Sequence, buffer: &mut [u8]) -> io::Result<usize> {
         let kernel = &mut *self.0.borrow_mut();
         if kernel.random.below(8) == 0 {
             return Err(ErrorKind::Interrupted.into());
         }
-        let socket = kernel.sockets.get_mut(&fd).expect("an open socket");
+        let socket = kernel.sockets.get_mut(&of.0).expect("an open socket");
         let n = socket.arrived.len().min(buffer.len());
         if n == 0 {
             return if socket.fin_arrived { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
@@ -74,12 +74,12 @@ impl Simulator for Shared {
         Ok(n)
     }
 
-    fn send(&mut self, fd: i32, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn send(&mut self, of: Sequence, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let kernel = &mut *self.0.borrow_mut();
         if kernel.random.below(8) == 0 {
             return Err(ErrorKind::Interrupted.into());
         }
-        let socket = kernel.sockets.get_mut(&fd).expect("an open socket");
+        let socket = kernel.sockets.get_mut(&of.0).expect("an open socket");
         let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
         let n = all.len().min(socket.window);
         socket.was_full |= n < all.len();
@@ -90,6 +90,18 @@ impl Simulator for Shared {
         socket.received_by_peer.extend_from_slice(&all[..n]);
         Ok(n)
     }
+
+    fn shutdown_write(&mut self, _: Sequence) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn take_error(&mut self, _: Sequence) -> Option<io::Error> {
+        None
+    }
+
+    fn watch_writable(&mut self, _: Sequence, _: bool) {}
+
+    fn close(&mut self, _: Sequence, _: bool) {}
 }
 
 /// Echoes, and now and then wants to be asked again, or pauses.
@@ -130,9 +142,8 @@ struct World {
     kernel: Shared,
     stage: Stage<Echo>,
     buffer: ReadBuffer,
-    /// Each connection, its descriptor, and what its peer sends in all.
-    connections: Vec<(ConnId, i32, Vec<u8>)>,
-    _peers: Vec<UnixStream>,
+    /// Each connection, and what its peer sends in all.
+    connections: Vec<(ConnId, Vec<u8>)>,
 }
 
 impl World {
@@ -152,7 +163,7 @@ impl World {
         core.io = Io::Simulated(Box::new(kernel.clone()));
         let handler = Echo { random: Random(seed ^ 2), held: Vec::new(), closed: 0 };
         let stage = Stage::new(handler, core);
-        let mut world = World { seed, kernel, stage, buffer, connections: Vec::new(), _peers: Vec::new() };
+        let mut world = World { seed, kernel, stage, buffer, connections: Vec::new() };
         for _ in 0..1 + random.below(4) {
             world.connect(&mut random);
         }
@@ -160,10 +171,6 @@ impl World {
     }
 
     fn connect(&mut self, random: &mut Random) {
-        use std::os::fd::AsRawFd;
-        // A real descriptor, for epoll takes no other; its bytes are the simulator's.
-        let (ours, peer) = UnixStream::pair().expect("a socket pair");
-        let fd = ours.as_raw_fd();
         let mut sends = Vec::new();
         for _ in 0..random.below(30) {
             let longest = if random.below(5) == 0 { 6_000 } else { 60 };
@@ -172,20 +179,22 @@ impl World {
             sends.push(b'\n');
         }
         let socket = Socket { coming: sends.clone(), ..Socket::default() };
-        self.kernel.0.borrow_mut().sockets.insert(fd, socket);
-        self.stage.admit(OwnedFd::from(ours), None, ListenerId(0), false);
-        let id = self.stage.core.shared.fds.find(fd).expect("admitted");
-        self.connections.push((id, fd, sends));
-        self._peers.push(peer);
+        let core = &self.stage.core;
+        let (reactor, sequence) = (core.id, core.connections.next_sequence());
+        self.kernel.0.borrow_mut().sockets.insert(sequence.0, socket);
+        let accepted = Accepted { fd: None, peer: None, listener: ListenerId(0), is_unix: false };
+        self.stage.admit(accepted);
+        let key = Key(self.connections.len() as u32);
+        self.connections.push((ConnId::new(reactor, key, sequence), sends));
     }
 
     /// Something arrives, something is read by the peer, and the reactor hears of it.
     fn turn(&mut self, random: &mut Random) {
         for index in 0..self.connections.len() {
-            let (id, fd, _) = self.connections[index];
+            let id = self.connections[index].0;
             let ready = {
                 let kernel = &mut *self.kernel.0.borrow_mut();
-                let Some(socket) = kernel.sockets.get_mut(&fd) else { continue };
+                let Some(socket) = kernel.sockets.get_mut(&id.sequence().0) else { continue };
                 let n = random.below(3_000).min(socket.coming.len());
                 socket.arrived.extend(socket.coming.drain(..n));
                 let fin = socket.coming.is_empty() && !socket.fin_sent && random.below(3) == 0;
@@ -196,7 +205,7 @@ impl World {
                 socket.was_full &= !writable;
                 Readiness::simulated(n > 0 || fin, writable, fin)
             };
-            if ready.is_any() && self.stage.core.shared.fds.find(fd) == Some(id) {
+            if ready.is_any() && self.stage.core.is_here(id) {
                 self.stage.serve(id, ready, &mut self.buffer);
             }
         }
@@ -244,9 +253,9 @@ impl World {
                 break;
             }
         }
-        for (id, fd, sends) in &self.connections {
+        for (id, sends) in &self.connections {
             let kernel = self.kernel.0.borrow();
-            let socket = &kernel.sockets[fd];
+            let socket = &kernel.sockets[&id.sequence().0];
             assert_eq!(socket.received_by_peer.len(), sends.len(), "seed {}, connection {id}", self.seed);
             assert!(socket.received_by_peer == *sends, "seed {}, connection {id}: other bytes", self.seed);
         }

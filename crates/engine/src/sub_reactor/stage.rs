@@ -2,24 +2,19 @@
 
 use std::{
     any::Any,
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::atomic::Ordering,
     time::Duration,
 };
 
 use super::{Core, core::Doomed, deadlines::Due};
 use crate::{
-    Action, CloseReason, Closed, Conn, ConnId, Handler, ListenerId, Reactor, TimerKind,
-    connection::{Connection, Flags, Phase},
+    Action, CloseReason, Closed, Conn, ConnId, Handler, Reactor, TimerKind,
+    connection::{Flags, Phase},
     connections::Sessions,
     id::Key,
-    listener::set_kernel_buffers,
     mailbox::Command,
 };
-
-use std::os::fd::{AsRawFd, OwnedFd};
 
 /// A sub-reactor's handler with what it acts upon.
 pub(crate) struct Stage<H: Handler> {
@@ -77,7 +72,7 @@ impl<H: Handler> Stage<H> {
     }
 
     #[cold]
-    fn tell_of_panic(&mut self, panic: Box<dyn Any + Send>) {
+    pub(super) fn tell_of_panic(&mut self, panic: Box<dyn Any + Send>) {
         self.core.stats.panics += 1;
         tracing::error!(reactor = self.core.id.0, message = panic_message(&*panic), "a callback panicked");
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
@@ -103,74 +98,6 @@ impl<H: Handler> Stage<H> {
             Action::Finish => core.finish(key),
             Action::Close => core.close(key, CloseReason::Local),
             Action::Reset => core.reset(key, CloseReason::Local),
-        }
-    }
-
-    // ---- how a connection begins
-
-    /// A socket that was accepted becomes a connection.
-    pub(super) fn admit(
-        &mut self,
-        fd: OwnedFd,
-        peer: Option<SocketAddr>,
-        listener: ListenerId,
-        is_unix: bool,
-    ) {
-        let core = &mut self.core;
-        let mut connection = Connection::new(None, listener.0, core.clock.stamp());
-        connection.set_peer(peer);
-        connection.flags |= core.profile_flags(listener.0);
-        if is_unix {
-            connection.flags |= Flags::UNIX;
-            // A Unix listener hands nothing down.
-            let _ = set_kernel_buffers(&socket2::SockRef::from(&fd), core.options());
-        }
-        let raw = fd.as_raw_fd();
-        connection.fd = Some(fd);
-        let here = &core.shared.reactors[core.id.index()];
-        let Ok(id) = core.connections.insert(connection) else {
-            here.load.fetch_sub(1, Ordering::Relaxed);
-            core.stats.shed += 1;
-            return;
-        };
-        core.shared.fds.insert(raw, id);
-        here.roll.enter(id);
-        if let Err(error) = core.register(id.key()) {
-            core.doom(id.key(), CloseReason::Io, Some(error), 0);
-            return;
-        }
-        core.arm(id.key());
-        self.open(id);
-    }
-
-    /// Makes the session and calls `on_open`.
-    pub(super) fn open(&mut self, id: ConnId) {
-        let key = id.key();
-        if !self.make_session(key) {
-            return;
-        }
-        if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.flags |= Flags::OPENED;
-            self.core.stats.opened += 1;
-        }
-        self.core.cork(key);
-        self.call(id, |handler, conn, session| handler.on_open(conn, session));
-        self.core.uncork();
-        // What was sent while it was being dialled.
-        self.core.put_dirty(key);
-    }
-
-    fn make_session(&mut self, key: Key) -> bool {
-        match catch_unwind(H::Session::default) {
-            Ok(session) => {
-                self.sessions.insert(key, session);
-                true
-            }
-            Err(panic) => {
-                self.core.doom(key, CloseReason::Panic, None, 0);
-                self.tell_of_panic(panic);
-                false
-            }
         }
     }
 
@@ -255,16 +182,7 @@ impl<H: Handler> Stage<H> {
 
     fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Accepted { fd, peer, listener, is_unix } => {
-                self.core.stats.accepted += 1;
-                if self.core.stopping {
-                    let here = &self.core.shared.reactors[self.core.id.index()];
-                    here.load.fetch_sub(1, Ordering::Relaxed);
-                    self.core.stats.shed += 1;
-                } else {
-                    self.admit(fd, peer, listener, is_unix);
-                }
-            }
+            Command::Accepted(accepted) => self.admit(accepted),
             Command::Post(job) => match job.downcast::<Job<H>>() {
                 Ok(job) => self.run(*job),
                 Err(_) => debug_assert!(false, "a closure for another handler"),

@@ -1,15 +1,12 @@
 //! The write path: cork, direct writes, the outbound queue, and what follows when it is empty.
 
-use std::{
-    io::{self, ErrorKind, IoSlice},
-    os::fd::AsFd,
-};
+use std::io::{self, ErrorKind, IoSlice};
 
 use super::Core;
 use crate::{
     CloseReason, Sent,
     conn::GONE,
-    connection::{Connection, Flags, Phase},
+    connection::{Flags, Phase},
     id::Key,
     message::Body,
     outbound::Outbound,
@@ -78,10 +75,10 @@ impl Core {
             Body::Borrowed(bytes) => bytes,
             Body::Shared(bytes) => bytes.as_ref(),
         };
-        let Some(fd) = self.connections.get(key).and_then(Connection::borrow_fd) else { return GONE };
+        let Some(connection) = self.connections.get(key) else { return GONE };
         let written = match corked.is_empty() {
-            true => self.io.send(fd, bytes),
-            false => self.io.send_vectored(fd, &[IoSlice::new(&corked), IoSlice::new(bytes)]),
+            true => self.io.send(connection, bytes),
+            false => self.io.send_vectored(connection, &[IoSlice::new(&corked), IoSlice::new(bytes)]),
         };
         let all = corked.len() + bytes.len();
         let sent = match self.wrote(key, written, corked.len()) {
@@ -141,8 +138,7 @@ impl Core {
     pub(super) fn flush_cork(&mut self) {
         let Some(key) = self.cork.owner else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(fd) = &connection.fd else { return };
-        let written = self.io.send(fd.as_fd(), &self.cork.bytes);
+        let written = self.io.send(connection, &self.cork.bytes);
         match written {
             Ok(n) if n == self.cork.bytes.len() => {
                 connection.last_activity = self.clock.stamp();
@@ -238,13 +234,13 @@ impl Core {
     /// One system call's worth of the queue; none when there is no queue.
     fn write_queued(&mut self, key: Key) -> Option<(usize, io::Result<usize>)> {
         let connection = self.connections.get(key)?;
-        let (queue, fd) = (connection.outbound.as_ref()?, connection.borrow_fd()?);
+        let queue = connection.outbound.as_ref()?;
         let mut pieces = [IoSlice::new(&[]); Outbound::PIECES];
         let filled = queue.pieces(&mut pieces);
         let offered = pieces[..filled].iter().map(|piece| piece.len()).sum();
         let written = match &pieces[..filled] {
-            [piece] => self.io.send(fd, piece),
-            pieces => self.io.send_vectored(fd, pieces),
+            [piece] => self.io.send(connection, piece),
+            pieces => self.io.send_vectored(connection, pieces),
         };
         Some((offered, written))
     }
