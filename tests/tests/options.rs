@@ -14,6 +14,10 @@ fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
     let (n, time) = (value as usize, Duration::from_millis(value));
     let second = Duration::from_secs(1);
     let marks = |low, high, limit| Listener::new("tcp://127.0.0.1:0").water_marks(low, high, limit);
+    let heart = |every, timeout| {
+        let framing = Framing::lines(80).with_heartbeat("PING", "PONG");
+        Listener::new("tcp://127.0.0.1:0").framing(framing).heartbeat(every, timeout)
+    };
     Some(match option {
         "reactors" => builder.reactors(n),
         "backlog" => builder.backlog(n),
@@ -39,6 +43,13 @@ fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
         "authentication" => builder.listen(Listener::new("tcp://127.0.0.1:0").authentication(time)),
         "write_stall_timeout" => builder.write_stall_timeout(Some(time)),
         "close_timeout" => builder.close_timeout(time),
+        "max_connections_per_address" => builder.max_connections_per_address(n),
+        "handshake_timeout" => builder.handshake_timeout(time),
+        "minimum_rate bytes" => builder.minimum_rate(n, second),
+        "minimum_rate window" => builder.minimum_rate(1, time),
+        "heartbeat every" => builder.listen(heart(time, time + Duration::from_millis(1))),
+        "heartbeat timeout" => builder.listen(heart(Duration::from_millis(1), time)),
+        "busy_poll" => builder.busy_poll(Duration::from_micros(value)),
         // A connection's, not an engine's.
         "timeout" => return None,
         other => panic!("an option that this test does not know: {other}"),
@@ -61,8 +72,11 @@ fn every_number_out_of_bounds_is_refused_with_what_is_allowed_before_a_socket_is
                 panic!("{} = {value}: {error}", known.name);
             };
             assert_eq!(*option, known.name, "{error}");
-            let is_told =
-                seen.contains(&value.to_string()) || *seen == format!("{:?}", Duration::from_millis(value));
+            let time = match known.unit {
+                "us" => Duration::from_micros(value),
+                _ => Duration::from_millis(value),
+            };
+            let is_told = seen.contains(&value.to_string()) || *seen == format!("{time:?}");
             assert!(is_told, "{} = {value}: {error}", known.name);
             assert!(allowed.contains(&known.min.to_string()), "{error}");
             assert!(allowed.contains(&known.max.to_string()), "{error}");

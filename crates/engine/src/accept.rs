@@ -22,6 +22,10 @@ pub(crate) struct Accepted {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) listener: ListenerId,
     pub(crate) is_unix: bool,
+    /// Counted for its address.
+    pub(crate) is_counted: bool,
+    /// It comes from a proxy, whose header is read first.
+    pub(crate) is_proxied: bool,
 }
 
 /// The listeners of one reactor, and a descriptor in reserve for when there are no more.
@@ -33,6 +37,7 @@ pub(crate) struct Acceptor {
     first: usize,
     /// Descriptors had run out when last looked.
     is_exhausted: bool,
+    is_closing: bool,
     /// What went wrong since somebody last asked.
     pub(crate) trouble: Trouble,
 }
@@ -82,6 +87,7 @@ impl Acceptor {
             budget,
             first: 0,
             is_exhausted: false,
+            is_closing: false,
             trouble: Trouble::default(),
         }
     }
@@ -106,8 +112,25 @@ impl Acceptor {
         self.listeners.iter().any(|listening| listening.is_ready)
     }
 
-    /// Accepts what waits, up to the budget; `is_full` says that a limit is met, and then connections are shed.
-    pub(crate) fn accept(&mut self, is_full: impl Fn() -> bool, mut admit: impl FnMut(Accepted)) -> Round {
+    /// The listeners are about to be closed: what is in their queues is still to be accepted, no more is to come.
+    pub(crate) fn close_the_doors(&mut self) {
+        self.is_closing = true;
+        for listening in &mut self.listeners {
+            listening.bound.close_the_door();
+            listening.is_ready = true;
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Accepts what waits, up to the budget; whom `may_enter` turns away for a limit that is met is shed.
+    pub(crate) fn accept(
+        &mut self,
+        may_enter: impl Fn(&mut Accepted) -> bool,
+        mut admit: impl FnMut(Accepted),
+    ) -> Round {
         let mut left = self.budget;
         let count = self.listeners.len();
         for nth in 0..count {
@@ -124,8 +147,10 @@ impl Acceptor {
                     self.listeners[index].accept(index)
                 };
                 match accepted {
-                    Ok(_) if is_full() => self.trouble.shed += 1,
-                    Ok(accepted) => admit(accepted),
+                    Ok(mut accepted) => match may_enter(&mut accepted) {
+                        true => admit(accepted),
+                        false => self.trouble.shed += 1,
+                    },
                     Err(error) => match self.recover(index, &error) {
                         Some(round) => return round,
                         None => continue,
@@ -209,6 +234,8 @@ impl Listening {
             peer: address.as_socket(),
             listener: ListenerId(index as u16),
             is_unix: self.bound.is_unix(),
+            is_counted: false,
+            is_proxied: false,
         })
     }
 }

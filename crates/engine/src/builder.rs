@@ -3,10 +3,11 @@ use std::{sync::Arc, time::Duration};
 use listenfd::ListenFd;
 
 use crate::{
-    Address, Balance, Engine, Error, Handler, Listener, ReactorId, Result,
-    engine::{Parts, Spot},
+    Activity, Address, Balance, Engine, Error, Handler, Listener, MemoryPolicy, ReactorId, Result,
+    engine::Spot,
     listener::{self, Bound},
-    options::{KeepAlive, Options},
+    options::{KeepAlive, MinimumRate, Options},
+    parts::Parts,
 };
 
 /// Describes an engine; nothing is opened before [`Builder::build`].
@@ -71,6 +72,15 @@ impl Builder {
         self.options.max_connections = Some(connections);
         self
     }
+
+    /// Connections accepted from one address; beyond them new ones are closed at once. An IPv4 address counts by itself, an
+    /// IPv6 address with its /64 network; of a client behind a proxy
+    /// ([`Listener::proxy_protocol`]) its own counts. The counting takes memory for connected addresses only. Unbounded by
+    /// default.
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.options.max_per_address = Some(connections);
+        self
+    }
 }
 
 /// # Threads
@@ -110,6 +120,13 @@ impl Builder {
     /// Events taken from the kernel at once; doubled, up to 65,536, whenever they come back full. 1,024 by default.
     pub fn event_batch(mut self, events: usize) -> Self {
         self.options.event_batch = events;
+        self
+    }
+
+    /// How long a reactor that has just been busy polls without sleeping: less latency for a core's time. Off by default;
+    /// 1 us to 1 s.
+    pub fn busy_poll(mut self, after: Duration) -> Self {
+        self.options.busy_poll = Some(after);
         self
     }
 }
@@ -171,11 +188,17 @@ impl Builder {
     }
 
     /// Bytes of buffers in the whole engine: input that is kept, output that waits, payloads handed over and not shared. (A
-    /// payload that several queues share, as a broadcast, is counted in none of them.) It is evenly among the reactors; when a reactor's are used up the
-    /// connection that holds most closes ([`CloseReason::MemoryPressure`](crate::CloseReason::MemoryPressure)). 256 MiB by
+    /// payload that several queues share, as a broadcast, is counted in none of them.) Each reactor has an even share of it;
+    /// when that is used up a connection closes, which one is the [`memory_policy`](Builder::memory_policy). 256 MiB by
     /// default, 64 KiB to 1 TiB.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.options.buffer_memory = bytes;
+        self
+    }
+
+    /// Who gives way when buffer memory is used up; the connection that holds most by default.
+    pub fn memory_policy(mut self, policy: MemoryPolicy) -> Self {
+        self.options.memory_policy = policy;
         self
     }
 }
@@ -185,6 +208,28 @@ impl Builder {
     /// Closes a connection when nothing came or went for so long; off by default. 1 ms to 24 days.
     pub fn idle_timeout(mut self, after: Duration) -> Self {
         self.options.idle_timeout = Some(after);
+        self
+    }
+
+    /// What counts as activity for the idle timeout: either direction by default.
+    pub fn idle_counts(mut self, activity: Activity) -> Self {
+        self.options.idle_counts = activity;
+        self
+    }
+
+    /// How long a connection may take from its accept to `on_open`, where something comes between them (the header of a
+    /// [`Listener::proxy_protocol`]); 10 s by default. 1 ms to 24 days.
+    pub fn handshake_timeout(mut self, after: Duration) -> Self {
+        self.options.handshake_timeout = after;
+        self
+    }
+
+    /// Resets a connection ([`CloseReason::SlowPeer`](crate::CloseReason::SlowPeer)) that moves fewer than `bytes` in a whole
+    /// `window`: whose peer has begun a message and sends so little of the rest, or takes so little of what is queued for
+    /// it. Between messages, and while reading is paused, a peer may take its time. Off by default; 1 B to 1 GiB, 100 ms to
+    /// 24 days.
+    pub fn minimum_rate(mut self, bytes: usize, window: Duration) -> Self {
+        self.options.minimum_rate = Some(MinimumRate { bytes, window });
         self
     }
 
@@ -220,7 +265,7 @@ impl Builder {
         H: Handler,
         F: Fn(&Spot<H>) -> H + Send + Sync + 'static,
     {
-        let Builder { listeners, options } = self;
+        let Builder { mut listeners, options } = self;
         options.validate()?;
         let least = options.reactors * MEMORY_PER_REACTOR;
         if options.buffer_memory < least {
@@ -238,7 +283,7 @@ impl Builder {
             });
         }
         let addresses: Vec<Address> =
-            listeners.iter().map(|listener| listener.validate(&options)).collect::<Result<_>>()?;
+            listeners.iter_mut().map(|listener| listener.validate(&options)).collect::<Result<_>>()?;
         let mut inherited = match addresses.iter().any(|a| matches!(a, Address::Inherited(_))) {
             true => ListenFd::from_env(),
             false => ListenFd::empty(),

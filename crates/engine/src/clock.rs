@@ -53,6 +53,11 @@ impl Clock {
         Stamp(self.tick.as_u64() as u32)
     }
 
+    /// Milliseconds since then, at most 49 days.
+    pub(crate) fn since(&self, then: Stamp) -> u32 {
+        self.stamp().0.wrapping_sub(then.0)
+    }
+
     /// The tick at which `after` has passed since `since`: never early, so a started millisecond counts as a whole one.
     pub(crate) fn tick_after(&self, since: Stamp, after: Duration) -> Tick {
         let passed = self.stamp().0.wrapping_sub(since.0);

@@ -8,7 +8,8 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::{
-    CloseReason, ConnId, Kind, ListenerId, Payload, Reactor, Refusal, Sent, Tag, TimerKind,
+    CloseReason, ConnId, Control, Detached, Framing, Kind, ListenerId, Payload, Reactor, Refusal, Result,
+    Sent, Tag, TimerKind,
     connection::{Connection, Flags},
     id::Key,
     sub_reactor::Core,
@@ -142,6 +143,16 @@ impl Conn<'_> {
         self.reactor.core.send_vectored(self.key, kind, parts)
     }
 
+    /// Asks the peer whether it is there, with up to so many bytes as the framing's pings carry (those of
+    /// [`Framing::with_heartbeat`](crate::Framing::with_heartbeat) none); the answer comes to
+    /// [`Handler::on_control`](crate::Handler::on_control). Refused as not encodable where the framing has no pings.
+    ///
+    /// Pings and pongs leave even when the queue is at its limit, up to 4 KiB beyond it.
+    pub fn ping(&mut self, data: &[u8]) -> Sent {
+        self.reactor.core.settle();
+        self.reactor.core.send_control(self.key, &Control::Ping(data))
+    }
+
     /// Closes gracefully: what is queued goes out, then FIN; what still comes is read and discarded until the peer's FIN
     /// (so that no reset destroys the last bytes), within [`Builder::close_timeout`](crate::Builder::close_timeout).
     pub fn finish(&mut self) {
@@ -246,6 +257,76 @@ impl Conn<'_> {
     }
 }
 
+/// # Changing what it is
+impl Conn<'_> {
+    /// Goes on with another framing: what was not taken of the input yet, and everything after it, is cut by the new one;
+    /// what is sent from now on is framed by it. A message on [`Hold`](crate::Action::Hold) stays what it is. Marks, policy and
+    /// deadlines stay the listener's.
+    ///
+    /// One framing value, cloned, serves all connections that change to it; a protocol of one's own made anew for each
+    /// would be a kind of its own each time.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Framing, Handler, Message};
+    ///
+    /// struct Login {
+    ///     binary: Framing,
+    /// }
+    ///
+    /// impl Handler for Login {
+    ///     type Session = ();
+    ///
+    ///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    ///         if message.bytes() == b"BINARY" {
+    ///             conn.send("OK"); // still a line
+    ///             if conn.set_framing(&self.binary).is_err() {
+    ///                 return Action::Close;
+    ///             }
+    ///         }
+    ///         Action::Continue
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Bad parameters, a listener's policy or heartbeat that the framing cannot serve, more than 65,536 kinds of connection
+    /// at once. Everything stays as it was then.
+    pub fn set_framing(&mut self, framing: &Framing) -> Result<()> {
+        self.reactor.core.settle();
+        self.reactor.core.set_framing(self.key, framing)
+    }
+
+    /// Takes the connection out of the engine: the socket, open and non-blocking, with what was read and not used, and what
+    /// was accepted and not sent. It happens at the end of the turn: no callback comes but `on_close`, with
+    /// [`CloseReason::Detached`], and then `then` is called on the reactor's thread. When the connection breaks before that,
+    /// `on_close` tells so, and `then` is dropped uncalled.
+    ///
+    /// False, and nothing happens, when the connection is not open.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Detached, Handler, Message};
+    ///
+    /// struct Upgrade;
+    ///
+    /// impl Handler for Upgrade {
+    ///     type Session = ();
+    ///
+    ///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    ///         if message.bytes() == b"UPGRADE" {
+    ///             conn.detach(|Detached { socket, unread, .. }| {
+    ///                 std::thread::spawn(move || drop((socket, unread))); // somebody else's from now on
+    ///             });
+    ///         }
+    ///         Action::Continue
+    ///     }
+    /// }
+    /// ```
+    pub fn detach(&mut self, then: impl FnOnce(Detached) + 'static) -> bool {
+        self.reactor.core.settle();
+        self.reactor.core.detach(self.key, Box::new(then))
+    }
+}
+
 /// # Others
 impl<'a> Conn<'a> {
     /// The reactor: its timers, its other connections, dialling.
@@ -284,85 +365,6 @@ pub struct PeerCredentials {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-}
-
-/// A connection that is gone: what is left to know of it. It has no `send`.
-///
-/// ```
-/// use wheelhouse::{Action, Closed, Conn, Handler, Message};
-///
-/// struct Log;
-///
-/// impl Handler for Log {
-///     type Session = ();
-///
-///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
-///         Action::Continue
-///     }
-///
-///     fn on_close(&mut self, closed: &mut Closed<'_>, (): ()) {
-///         println!("{}: {} ({} B unsent)", closed.id(), closed.reason(), closed.unsent());
-///     }
-/// }
-/// ```
-pub struct Closed<'a> {
-    pub(crate) reactor: Reactor<'a>,
-    pub(crate) id: ConnId,
-    pub(crate) tag: Tag,
-    pub(crate) listener: Option<ListenerId>,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) opened: bool,
-    pub(crate) reason: CloseReason,
-    pub(crate) error: Option<io::Error>,
-    pub(crate) unsent: u64,
-}
-
-impl<'a> Closed<'a> {
-    /// Its name, never used again.
-    pub fn id(&self) -> ConnId {
-        self.id
-    }
-
-    /// The number it was dialled with; 0 for accepted ones.
-    pub fn tag(&self) -> Tag {
-        self.tag
-    }
-
-    /// The listener it came through; none when it was dialled.
-    pub fn listener(&self) -> Option<ListenerId> {
-        self.listener
-    }
-
-    /// The peer's address; none for Unix sockets, and for names that were never resolved.
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// Whether `on_open` was called; not so for one dialled in vain.
-    pub fn opened(&self) -> bool {
-        self.opened
-    }
-
-    /// Why.
-    pub fn reason(&self) -> &CloseReason {
-        &self.reason
-    }
-
-    /// What the system, the resolver or the protocol said, where one of them did.
-    pub fn error(&self) -> Option<&io::Error> {
-        self.error.as_ref()
-    }
-
-    /// Bytes that `send` accepted and the kernel never took. What it took may still be lost when the reason is not a
-    /// graceful one.
-    pub fn unsent(&self) -> u64 {
-        self.unsent
-    }
-
-    /// The reactor: its timers, its other connections, dialling.
-    pub fn reactor(&mut self) -> &mut Reactor<'a> {
-        &mut self.reactor
-    }
 }
 
 /// What a connection refuses when it is gone: a shorthand for the core.

@@ -1,6 +1,9 @@
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{Address, Error, Framing, Policy, Result, Tag, listener::WaterMarks, options};
+use crate::{
+    Address, Error, Framing, Policy, Result, Tag, options,
+    rules::{Heartbeat, Rules, WaterMarks},
+};
 
 /// Whom to dial, and how the connection behaves.
 ///
@@ -20,8 +23,7 @@ pub struct Connect {
     pub(crate) timeout: Duration,
     pub(crate) from: Option<SocketAddr>,
     pub(crate) tag: Tag,
-    pub(crate) marks: WaterMarks,
-    pub(crate) policy: Policy,
+    pub(crate) rules: Rules,
 }
 
 impl Connect {
@@ -33,8 +35,7 @@ impl Connect {
             timeout: options::CONNECT_TIMEOUT.default_time(),
             from: None,
             tag: Tag::default(),
-            marks: WaterMarks::default(),
-            policy: Policy::default(),
+            rules: Rules::default(),
         }
     }
 
@@ -64,13 +65,19 @@ impl Connect {
 
     /// As [`Listener::water_marks`](crate::Listener::water_marks).
     pub fn water_marks(mut self, low: usize, high: usize, limit: usize) -> Self {
-        self.marks = WaterMarks { low, high, limit };
+        self.rules.marks = WaterMarks { low, high, limit };
         self
     }
 
     /// As [`Listener::policy`](crate::Listener::policy).
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+        self.rules.policy = policy;
+        self
+    }
+
+    /// As [`Listener::heartbeat`](crate::Listener::heartbeat).
+    pub fn heartbeat(mut self, every: Duration, timeout: Duration) -> Self {
+        self.rules.heartbeat = Some(Heartbeat { every, timeout });
         self
     }
 
@@ -78,15 +85,7 @@ impl Connect {
     pub(crate) fn validate(&self) -> Result<Address> {
         let address: Address = self.url.parse()?;
         options::check_time(&options::CONNECT_TIMEOUT, self.timeout)?;
-        self.framing.validate()?;
-        self.marks.validate()?;
-        if self.policy == Policy::DropMessage && self.framing.is_raw() {
-            return Err(Error::BadOption {
-                option: "policy",
-                value: format!("DropMessage on raw connection to `{}`", self.url),
-                allowed: "DropMessage only with a framing: raw bytes have no messages".into(),
-            });
-        }
+        self.rules.validate(&self.framing, &self.url)?;
         match &address {
             Address::Inherited(_) => Err(Error::bad_address(&self.url, "cannot be dialled")),
             Address::Tcp(to) if to.port() == 0 => {

@@ -10,7 +10,7 @@ use mio::Interest;
 use wheelhouse_ring::Ring;
 use wheelhouse_wheel::{Tick, TimerKey};
 
-use crate::{CloseReason, Kind, Tag, TimerKind, clock::Stamp, id::Sequence, outbound::Outbound};
+use crate::{CloseReason, Detached, Kind, Tag, TimerKind, clock::Stamp, id::Sequence, outbound::Outbound};
 
 /// One connection, as its reactor keeps it. An idle one owns nothing beside these bytes.
 ///
@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     /// Which of the reactor's [`Profiles`](crate::profile::Profiles) it follows.
     pub(crate) profile: u16,
     pub(crate) last_activity: Stamp,
+    /// When the last ping of a heartbeat went out.
+    pub(crate) pinged: Stamp,
     /// When the connection, or the closing of it, began.
     pub(crate) since: Stamp,
     /// The wheel's entry for the nearest of the engine's own deadlines.
@@ -39,14 +41,18 @@ pub(crate) struct Connection {
     pub(crate) extras: Option<Box<Extras>>,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 88);
+const _: () = assert!(size_of::<Connection>() <= 80);
 
 /// Where a connection stands; it only ever goes down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// Dialled: its name is being resolved, or the peer has not answered yet.
     Connecting,
+    /// Accepted from a proxy, whose header has not come yet.
+    Handshaking,
     Open,
+    /// To be taken out of the engine at the end of the turn.
+    Detaching,
     /// Asked to finish: what is queued goes out first.
     Finishing,
     /// Our FIN is out; what comes is discarded until the peer's.
@@ -100,12 +106,22 @@ bitflags! {
         const RAW = 1 << 21;
         /// Its high mark is below what is gathered in one write: the mark has to be looked up.
         const LOW_MARKS = 1 << 22;
+        /// Only what comes is activity.
+        const INPUT_COUNTS = 1 << 23;
+        /// A ping went out at `pinged`.
+        const PINGED = 1 << 24;
+        /// Counted for its address.
+        const COUNTED = 1 << 25;
+        /// To be closed without a word to the handler: a limit was met before it was open.
+        const SHED = 1 << 26;
     }
 }
 
 impl Flags {
     /// Who keeps the engine from reading.
     pub(crate) const PAUSES: Flags = Flags::PAUSED.union(Flags::AUTO_PAUSED);
+    /// What its profile says of a connection.
+    pub(crate) const OF_PROFILE: Flags = Flags::RAW.union(Flags::LOW_MARKS).union(Flags::INPUT_COUNTS);
 }
 
 impl Connection {
@@ -117,6 +133,7 @@ impl Connection {
             phase: Phase::Open,
             profile,
             last_activity: now,
+            pinged: now,
             since: now,
             deadline: None,
             protocol_state: 0,
@@ -137,6 +154,11 @@ impl Connection {
             && !self.flags.intersects(Flags::SHUT_WANTED | Flags::SHUT)
     }
 
+    /// Whether it is, or will be, the handler's: not closing.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.phase <= Phase::Open
+    }
+
     /// Whether input may be read or offered to the handler.
     pub(crate) fn takes_input(&self) -> bool {
         self.phase == Phase::Open && !self.flags.intersects(Flags::PAUSES)
@@ -148,6 +170,14 @@ impl Connection {
         self.phase == Phase::Open
             && !self.flags.intersects(Flags::PAUSES.union(Flags::EOF))
             && !matches!(self.inbound, Inbound::Linear(_))
+    }
+
+    /// The kernel took some of what is sent.
+    #[inline]
+    pub(crate) fn output_taken(&mut self, now: Stamp) {
+        if !self.flags.contains(Flags::INPUT_COUNTS) {
+            self.last_activity = now;
+        }
     }
 
     /// Storage held outside the connection, which the reactor's account of buffer memory holds too.
@@ -172,7 +202,10 @@ impl Connection {
     pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
         match peer.map(|peer| (peer.ip().to_canonical(), peer.port())) {
             Some((IpAddr::V4(ip), port)) => self.peer = Peer::V4(ip, port),
-            Some(_) => self.extras().peer = peer,
+            Some(_) => {
+                self.peer = Peer::Other;
+                self.extras().peer = peer;
+            }
             None => {}
         }
     }
@@ -205,8 +238,19 @@ pub(crate) struct Extras {
     pub(crate) timers: Vec<(TimerKind, TimerKey)>,
     pub(crate) held: Option<(Kind, Vec<u8>)>,
     pub(crate) dialling: Option<Dialling>,
+    /// How fast an unfinished message is coming, where a minimum rate is set.
+    pub(crate) pace: Option<Pace>,
+    /// To be called with what is left of the connection when it has been taken out.
+    pub(crate) heir: Option<Box<dyn FnOnce(Detached)>>,
     /// Why it is closing gracefully, where that is more than `Local`.
     pub(crate) closing: Option<(CloseReason, io::Error)>,
+}
+
+/// Where a message or queue stood when the present window of the minimum rate began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) since: Stamp,
+    pub(crate) bytes: usize,
 }
 
 /// A connection on its way out.
@@ -230,6 +274,13 @@ impl Inbound {
     /// A message's first few bytes need no storage beside the connection.
     pub(crate) const INLINE: usize = 14;
     pub(crate) const EMPTY: Inbound = Inbound::Inline { len: 0, bytes: [0; Inbound::INLINE] };
+
+    /// At most [`INLINE`](Inbound::INLINE) bytes.
+    pub(crate) fn inline(few: &[u8]) -> Inbound {
+        let mut bytes = [0; Inbound::INLINE];
+        bytes[..few.len()].copy_from_slice(few);
+        Inbound::Inline { len: few.len() as u8, bytes }
+    }
 
     pub(crate) fn len(&self) -> usize {
         match self {

@@ -1,12 +1,8 @@
 //! The slabs, and what other threads may see of them.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
-};
-
 use slab::Slab;
 
+pub(crate) use crate::roll::Roll;
 use crate::{
     ConnId, ReactorId,
     connection::Connection,
@@ -72,6 +68,11 @@ impl Connections {
     /// The sequence number that the next connection will get.
     pub(crate) fn next_sequence(&self) -> Sequence {
         self.next
+    }
+
+    /// Whether one more can be inserted.
+    pub(crate) fn has_room(&self) -> bool {
+        self.len < ConnId::MAX_KEYS as usize
     }
 
     /// Gives it a slot and a sequence number; hands it back when all slots are taken.
@@ -178,34 +179,6 @@ impl<S: Default> Sessions<S> {
     }
 }
 
-/// Which of a reactor's connections are open, readable from any thread without a lock: each slot's sequence number, 0 when
-/// it is empty. Chunks are published once and never moved.
-pub(crate) struct Roll(Box<[OnceLock<Box<[AtomicU32; CHUNK]>>]>);
-
-impl Roll {
-    pub(crate) fn new() -> Self {
-        Roll((0..ConnId::MAX_KEYS as usize / CHUNK).map(|_| OnceLock::new()).collect())
-    }
-
-    pub(crate) fn enter(&self, id: ConnId) {
-        let (chunk, slot) = place(id.key());
-        let chunk = self.0[chunk].get_or_init(|| Box::new([const { AtomicU32::new(0) }; CHUNK]));
-        chunk[slot].store(id.sequence().0, Ordering::Release);
-    }
-
-    pub(crate) fn leave(&self, id: ConnId) {
-        let (chunk, slot) = place(id.key());
-        if let Some(chunk) = self.0[chunk].get() {
-            chunk[slot].store(0, Ordering::Release);
-        }
-    }
-
-    pub(crate) fn holds(&self, id: ConnId) -> bool {
-        let (chunk, slot) = place(id.key());
-        self.0[chunk].get().is_some_and(|chunk| chunk[slot].load(Ordering::Acquire) == id.sequence().0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,16 +227,5 @@ mod tests {
         connections.shrink(|_| ());
         assert!(!connections.has_spare_room());
         assert_eq!(connections.len(), 1);
-    }
-
-    #[test]
-    fn the_roll_tells_tenants_apart() {
-        let roll = Roll::new();
-        let id = |sequence| ConnId::new(ReactorId(0), Key(5000), Sequence(sequence));
-        assert!(!roll.holds(id(1)));
-        roll.enter(id(1));
-        assert!(roll.holds(id(1)) && !roll.holds(id(2)));
-        roll.leave(id(1));
-        assert!(!roll.holds(id(1)));
     }
 }

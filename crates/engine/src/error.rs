@@ -63,6 +63,24 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// A descriptor cannot be served as a connection.
+    #[error("cannot adopt descriptor {fd}: {why}: {source}")]
+    CannotAdopt {
+        /// The descriptor.
+        fd: i32,
+        /// What is wrong with it.
+        why: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A descriptor cannot be watched.
+    #[error("cannot watch descriptor {fd}: {source}")]
+    CannotWatch {
+        /// The descriptor.
+        fd: i32,
+        /// The system's answer: `EPERM` for a regular file, which is always ready.
+        source: io::Error,
+    },
     /// The handler's factory panicked, so the engine did not start.
     #[error("the handler factory panicked on reactor {reactor}: {message}")]
     FactoryPanicked {
@@ -100,6 +118,14 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn too_many_kinds() -> Error {
+        Error::BadOption {
+            option: "framing",
+            value: "one more kind of connection than 65536".into(),
+            allowed: "65536 kinds at once: connections that are alike share a clone of one framing".into(),
+        }
+    }
+
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::System { what, source }
     }

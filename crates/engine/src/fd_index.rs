@@ -1,9 +1,7 @@
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use crate::{
+    ConnId,
+    sync::{AtomicU64, OnceLock, Ordering},
 };
-
-use crate::ConnId;
 
 /// Which connection has file descriptor 1024? Answered from any thread, without a lock.
 ///
@@ -17,29 +15,34 @@ use crate::ConnId;
 /// Chunks are published once and never moved or taken back: a reader follows two pointers and owns nothing. A slot is
 /// written by the reactor that owns the connection, and by nobody else while the fd is open.
 #[derive(Debug)]
-pub struct FdIndex {
-    chunks: Box<[OnceLock<Box<Chunk>>]>,
+pub struct FdIndex<const CHUNK: usize = 4096> {
+    chunks: Box<[Published<CHUNK>]>,
 }
 
-type Chunk = [AtomicU64; CHUNK];
+type Published<const CHUNK: usize> = OnceLock<Box<[AtomicU64; CHUNK]>>;
 
-const CHUNK_BITS: u32 = 12;
-const CHUNK: usize = 1 << CHUNK_BITS;
-/// Descriptors up to 2^24: sixteen times what `fs.nr_open` allows unless it has been raised.
-const CHUNKS: usize = 1 << 12;
+/// Sixteen times what `fs.nr_open` allows unless it has been raised.
+const DESCRIPTORS: usize = 1 << 24;
 
 impl FdIndex {
     /// An empty index; its chunks come with the first descriptor in each.
     pub fn new() -> Self {
-        FdIndex { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect() }
+        Self::with_room_for(DESCRIPTORS)
+    }
+}
+
+impl<const CHUNK: usize> FdIndex<CHUNK> {
+    /// For the descriptors below `descriptors`.
+    pub(crate) fn with_room_for(descriptors: usize) -> Self {
+        const { assert!(CHUNK.is_power_of_two(), "a look-up shifts and masks") };
+        FdIndex { chunks: (0..descriptors / CHUNK).map(|_| OnceLock::new()).collect() }
     }
 
     /// The connection whose descriptor this is, if it is one of the engine's.
     #[inline]
     pub fn find(&self, fd: i32) -> Option<ConnId> {
-        let fd = usize::try_from(fd).ok()?;
-        let chunk = self.chunks.get(fd >> CHUNK_BITS)?.get()?;
-        ConnId::from_u64(chunk[fd % CHUNK].load(Ordering::Acquire))
+        let (chunk, slot) = self.place(fd)?;
+        ConnId::from_u64(chunk.get()?[slot].load(Ordering::Acquire))
     }
 
     /// Every connection there is, in the order of their descriptors. Those that come or go meanwhile may or may not be
@@ -53,17 +56,24 @@ impl FdIndex {
 
     /// Before the connection's first callback.
     pub fn insert(&self, fd: i32, id: ConnId) {
-        let Some((chunk, slot)) = split(fd) else { return };
-        let chunk = self.chunks[chunk].get_or_init(|| Box::new([const { AtomicU64::new(0) }; CHUNK]));
+        let Some((chunk, slot)) = self.place(fd) else { return };
+        let chunk = chunk.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
         chunk[slot].store(id.as_u64(), Ordering::Release);
     }
 
     /// Before the descriptor is closed, for the next one to open may get the same number.
     pub fn remove(&self, fd: i32) {
-        let Some((chunk, slot)) = split(fd) else { return };
-        if let Some(chunk) = self.chunks[chunk].get() {
+        let Some((chunk, slot)) = self.place(fd) else { return };
+        if let Some(chunk) = chunk.get() {
             chunk[slot].store(0, Ordering::Release);
         }
+    }
+
+    /// A descriptor beyond the index has no place: it is served as any other, and not found by its number.
+    #[inline]
+    fn place(&self, fd: i32) -> Option<(&Published<CHUNK>, usize)> {
+        let fd = usize::try_from(fd).ok()?;
+        Some((self.chunks.get(fd / CHUNK)?, fd % CHUNK))
     }
 }
 
@@ -71,12 +81,6 @@ impl Default for FdIndex {
     fn default() -> Self {
         FdIndex::new()
     }
-}
-
-/// A descriptor beyond the index is served as any other, and not found by its number.
-fn split(fd: i32) -> Option<(usize, usize)> {
-    let fd = usize::try_from(fd).ok()?;
-    (fd >> CHUNK_BITS < CHUNKS).then_some((fd >> CHUNK_BITS, fd % CHUNK))
 }
 
 #[cfg(test)]

@@ -1,10 +1,15 @@
-use std::{marker::PhantomData, ops::Deref, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
 use crate::{
-    Conn, ConnId, Connect, Error, Handler, ListenerId, Payload, Reactor, ReactorId, Result, Stats,
+    Adopt, ConnId, Connect, Error, ListenerId, NotTaken, Payload, ReactorId, Result, Stats, Tag,
     mailbox::{Command, Place},
     shared::{self, ReactorShared, Shared},
-    sub_reactor::Job,
+    watched,
 };
 
 /// The other reactor's mailbox is full; what was meant for it comes back.
@@ -78,7 +83,7 @@ pub enum Audience {
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Handle {
@@ -192,6 +197,13 @@ impl Handle {
     /// A bad address or option; [`Error::Stopping`]; [`Error::MailboxFull`].
     pub fn connect(&self, on: On, to: Connect) -> Result<()> {
         to.validate()?;
+        let (reactor, place) = self.place(on)?;
+        self.put_at(reactor, place, Command::Connect(Box::new(to)));
+        Ok(())
+    }
+
+    /// A place in the mailbox of the reactor that is meant.
+    fn place(&self, on: On) -> Result<(ReactorId, Place)> {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(Error::Stopping);
         }
@@ -210,10 +222,52 @@ impl Handle {
                 allowed: format!("0 to {}", self.shared.reactors.len() - 1),
             });
         };
-        let Some(place) = self.reserve(reactor, found) else {
-            return Err(Error::MailboxFull { reactor });
+        match self.reserve(reactor, found) {
+            Some(place) => Ok((reactor, place)),
+            None => Err(Error::MailboxFull { reactor }),
+        }
+    }
+
+    fn put_at(&self, reactor: ReactorId, place: Place, command: Command) {
+        if let Some(found) = self.shared.reactor(reactor) {
+            self.put_in(reactor, found, place, command);
+        }
+    }
+
+    /// Takes over a connected socket; its [`tag`](Adopt::tag) tells which connection it has become. What the reactor itself
+    /// refuses when its turn comes, because it is full or stopping, is closed and logged.
+    ///
+    /// # Errors
+    /// The socket comes back: it is no connected stream socket, an option is bad, the engine is stopping, the reactor's
+    /// mailbox is full.
+    pub fn adopt(&self, on: On, socket: impl Into<Adopt>) -> Result<(), NotTaken<Adopt>> {
+        let adopt = socket.into();
+        let (reactor, place) = match adopt.prepare().and_then(|()| self.place(on)) {
+            Ok(taken) => taken,
+            Err(error) => return Err(NotTaken { what: adopt, error }),
         };
-        self.put_in(reactor, found, place, Command::Connect(Box::new(to)));
+        self.put_at(reactor, place, Command::Adopt(Box::new(adopt)));
+        Ok(())
+    }
+
+    /// As [`Reactor::watch`](crate::Reactor::watch), on a reactor of one's choice.
+    ///
+    /// # Errors
+    /// The descriptor comes back: the system cannot watch it, the engine is stopping, the reactor's mailbox is full.
+    pub fn watch(
+        &self,
+        on: On,
+        fd: impl Into<OwnedFd>,
+        tag: impl Into<Tag>,
+    ) -> Result<(), NotTaken<OwnedFd>> {
+        let fd = fd.into();
+        let can_be_watched =
+            watched::try_out(&fd).map_err(|source| Error::CannotWatch { fd: fd.as_raw_fd(), source });
+        let (reactor, place) = match can_be_watched.and_then(|()| self.place(on)) {
+            Ok(taken) => taken,
+            Err(error) => return Err(NotTaken { what: fd, error }),
+        };
+        self.put_at(reactor, place, Command::Watch(fd, tag.into()));
         Ok(())
     }
 
@@ -237,6 +291,14 @@ impl Handle {
     /// As [`Conn::resume`]: ends a pause or a hold.
     pub fn resume(&self, id: ConnId) {
         self.put(id, Command::Resume(id));
+    }
+
+    /// Stops the engine when its work is done. The connections that wait to be accepted are, and the listeners are closed;
+    /// then every handler is told ([`Handler::on_stopping`]), and the engine goes on until the last connection is gone, at
+    /// most for `within`: what is left then is closed as by [`shutdown`](Handle::shutdown). The first call counts; a shutdown
+    /// may follow it.
+    pub fn drain(&self, within: Duration) {
+        self.shared.drain(within);
     }
 
     /// Stops the engine now: every connection is closed with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown), in
@@ -282,12 +344,12 @@ impl Handle {
 
     // ---- how a command travels
 
-    fn owner(&self, id: ConnId) -> Option<(ReactorId, &ReactorShared)> {
+    pub(crate) fn owner(&self, id: ConnId) -> Option<(ReactorId, &ReactorShared)> {
         self.shared.owner(id).filter(|(_, owner)| !owner.mailbox.is_closed())
     }
 
     /// Takes a place; a reactor that gets none is told when there is room.
-    fn reserve(&self, reactor: ReactorId, of: &ReactorShared) -> Option<Place> {
+    pub(crate) fn reserve(&self, reactor: ReactorId, of: &ReactorShared) -> Option<Place> {
         if let Some(place) = of.mailbox.reserve() {
             return Some(place);
         }
@@ -310,14 +372,19 @@ impl Handle {
         });
     }
 
-    fn reserve_within(&self, reactor: ReactorId, of: &ReactorShared, wait: Duration) -> Option<Place> {
+    pub(crate) fn reserve_within(
+        &self,
+        reactor: ReactorId,
+        of: &ReactorShared,
+        wait: Duration,
+    ) -> Option<Place> {
         if shared::is_reactor_thread() {
             return self.reserve(reactor, of);
         }
         of.mailbox.reserve_within(wait)
     }
 
-    fn put_in(&self, reactor: ReactorId, of: &ReactorShared, place: Place, command: Command) {
+    pub(crate) fn put_in(&self, reactor: ReactorId, of: &ReactorShared, place: Place, command: Command) {
         match shared::current(&self.shared) {
             Some((own, local)) if own == reactor => {
                 place.keep();
@@ -341,126 +408,3 @@ impl std::fmt::Debug for Handle {
         f.debug_struct("Handle").field("reactors", &self.reactors()).field("count", &self.count()).finish()
     }
 }
-
-/// A [`Handle`] that also knows the handler's type, which a posted closure needs.
-///
-/// ```
-/// use wheelhouse::{Action, Conn, Handler, Message, Poster};
-///
-/// struct Jobs {
-///     back: Poster<Jobs>,
-/// }
-///
-/// impl Handler for Jobs {
-///     type Session = u32;
-///
-///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut u32, message: Message<'_>) -> Action {
-///         let (back, from, question) = (self.back.clone(), conn.id(), message.to_payload());
-///         std::thread::spawn(move || {
-///             let answer = question.bytes().len() as u32; // hard work
-///             let _ = back.post_to(from, move |_, conn, sum| {
-///                 *sum += answer;
-///                 conn.send(sum.to_string());
-///             });
-///         });
-///         Action::Continue
-///     }
-/// }
-/// ```
-pub struct Poster<H> {
-    handle: Handle,
-    handler: PhantomData<fn(&mut H)>,
-}
-
-impl<H: Handler> Poster<H> {
-    pub(crate) fn new(handle: Handle) -> Self {
-        Poster { handle, handler: PhantomData }
-    }
-
-    /// Runs a closure on a reactor, with its handler.
-    ///
-    /// # Errors
-    /// [`MailboxFull`] with the closure. When the reactor has stopped, or there is none of that number, it is dropped.
-    pub fn post<F>(&self, on: ReactorId, job: F) -> Result<(), MailboxFull<F>>
-    where
-        F: FnOnce(&mut H, &mut Reactor<'_>) + Send + 'static,
-    {
-        let Some(reactor) = self.shared.reactor(on).filter(|reactor| !reactor.mailbox.is_closed()) else {
-            return Ok(());
-        };
-        match self.reserve(on, reactor) {
-            Some(place) => {
-                let job = Command::Post(Box::new(Job::<H>::Reactor(Box::new(job))));
-                self.put_in(on, reactor, place, job);
-                Ok(())
-            }
-            None => Err(MailboxFull(job)),
-        }
-    }
-
-    /// Runs a closure beside a connection, with the handler and the connection's session; it is dropped when the connection
-    /// is gone or closing.
-    ///
-    /// # Errors
-    /// [`MailboxFull`] with the closure.
-    pub fn post_to<F>(&self, id: ConnId, job: F) -> Result<(), MailboxFull<F>>
-    where
-        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
-    {
-        let Some((reactor, owner)) = self.owner(id) else { return Ok(()) };
-        let place = self.reserve(reactor, owner);
-        self.post_at(id, place, job)
-    }
-
-    /// As [`post_to`](Poster::post_to), waiting so long for room; on a reactor's thread it does not wait.
-    ///
-    /// # Errors
-    /// [`MailboxFull`] with the closure.
-    pub fn post_to_timeout<F>(&self, id: ConnId, job: F, wait: Duration) -> Result<(), MailboxFull<F>>
-    where
-        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
-    {
-        let Some((reactor, owner)) = self.owner(id) else { return Ok(()) };
-        let place = self.reserve_within(reactor, owner, wait);
-        self.post_at(id, place, job)
-    }
-
-    fn post_at<F>(&self, id: ConnId, place: Option<Place>, job: F) -> Result<(), MailboxFull<F>>
-    where
-        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
-    {
-        let (Some(place), Some(reactor)) = (place, self.shared.reactor(id.reactor())) else {
-            return Err(MailboxFull(job));
-        };
-        let job = Command::Post(Box::new(Job::<H>::Conn(id, Box::new(job))));
-        self.put_in(id.reactor(), reactor, place, job);
-        Ok(())
-    }
-}
-
-impl<H> Clone for Poster<H> {
-    fn clone(&self) -> Self {
-        Poster { handle: self.handle.clone(), handler: PhantomData }
-    }
-}
-
-impl<H> Deref for Poster<H> {
-    type Target = Handle;
-
-    fn deref(&self) -> &Handle {
-        &self.handle
-    }
-}
-
-impl<H> std::fmt::Debug for Poster<H> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Poster").field(&self.handle).finish()
-    }
-}
-
-const _: () = {
-    const fn shared<T: Clone + Send + Sync>() {}
-    struct NotSend(#[expect(dead_code)] std::rc::Rc<()>);
-    shared::<Handle>();
-    shared::<Poster<NotSend>>();
-};

@@ -1,6 +1,6 @@
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, os::fd::BorrowedFd, time::Instant};
 
-use crate::{Closed, Conn, Input, Message, Reactor, ReactorId, TimerKind};
+use crate::{Closed, Conn, Control, Input, Message, Reactor, ReactorId, Tag, TimerKind};
 
 /// What happens to a connection: the one thing an embedder writes.
 ///
@@ -27,7 +27,7 @@ use crate::{Closed, Conn, Input, Message, Reactor, ReactorId, TimerKind};
 ///
 /// # Order
 ///
-/// On a connection: `on_open`, then data, messages, timers and `on_writable` as they happen, `on_eof` after the last data,
+/// On a connection: `on_open`, then data, messages, controls, timers and `on_writable` as they happen, `on_eof` after the last data,
 /// then `on_close` exactly once, and nothing after it. A connection dialled in vain has `on_close` alone, with
 /// [`Closed::opened`] false. No callback runs inside another: what one does to another connection is told to that
 /// connection later in the turn.
@@ -71,6 +71,17 @@ pub trait Handler: Sized + 'static {
         message: Message<'_>,
     ) -> Action;
 
+    /// A ping or a pong arrived, of a framing that has them. A ping has been answered already.
+    fn on_control(
+        &mut self,
+        conn: &mut Conn<'_>,
+        session: &mut Self::Session,
+        control: Control<'_>,
+    ) -> Action {
+        let _ = (conn, session, control);
+        Action::Continue
+    }
+
     /// The peer will send no more (FIN); it may still be reading. By default the connection is finished: what is queued
     /// goes out, then it closes. With [`Action::Continue`] it stays open for sending.
     fn on_eof(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
@@ -108,9 +119,22 @@ pub trait Handler: Sized + 'static {
         let _ = (reactor, timer);
     }
 
+    /// A descriptor given to [`Reactor::watch`] or [`Handle::watch`](crate::Handle::watch) has become readable. Told once for
+    /// what is there: read until `WouldBlock`, or nothing more is told of it.
+    fn on_ready(&mut self, reactor: &mut Reactor<'_>, watched: Tag, fd: BorrowedFd<'_>) {
+        let _ = (reactor, watched, fd);
+    }
+
     /// The mailbox of reactor `of`, which refused something this reactor wanted to put in, has room again.
     fn on_room(&mut self, reactor: &mut Reactor<'_>, of: ReactorId) {
         let _ = (reactor, of);
+    }
+
+    /// [`Handle::drain`](crate::Handle::drain) was called: no new connections come, and those there are have until then to
+    /// end of themselves; what is left is closed. By default nothing: who waits for requests to finish lets them; who
+    /// serves connections that would stay for ever tells them, or finishes them ([`Reactor::finish_all`]).
+    fn on_stopping(&mut self, reactor: &mut Reactor<'_>, until: Instant) {
+        let _ = (reactor, until);
     }
 
     /// The reactor stops; after the last `on_close`.
@@ -161,12 +185,16 @@ pub enum CloseReason {
     ConnectTimeout,
     /// Nothing came or went for the idle timeout.
     Idle,
+    /// What comes before `on_open` was not done in time.
+    Handshake,
     /// Not [`authenticated`](Conn::authenticated) in time.
     Auth,
     /// It reached its greatest age.
     Lifetime,
     /// The peer took none of what is queued for the write-stall timeout.
     WriteStall,
+    /// The peer moved less than the minimum rate.
+    SlowPeer,
     /// After a graceful close the peer did not close its side in time.
     CloseTimeout,
     /// The peer broke a rule of the protocol; [`Closed::error`] says which.
@@ -183,6 +211,8 @@ pub enum CloseReason {
     Panic,
     /// The engine stops.
     Shutdown,
+    /// The socket was taken out of the engine ([`Conn::detach`]), and lives on.
+    Detached,
 }
 
 impl fmt::Display for CloseReason {
@@ -196,9 +226,11 @@ impl fmt::Display for CloseReason {
             CloseReason::ConnectFailed => "connect failed",
             CloseReason::ConnectTimeout => "connect timed out",
             CloseReason::Idle => "idle for too long",
+            CloseReason::Handshake => "the handshake took too long",
             CloseReason::Auth => "not authenticated in time",
             CloseReason::Lifetime => "reached its greatest age",
             CloseReason::WriteStall => "the peer stopped reading",
+            CloseReason::SlowPeer => "the peer was slower than the minimum rate",
             CloseReason::CloseTimeout => "the peer did not answer the close",
             CloseReason::Protocol => "protocol error",
             CloseReason::InboundOverflow => "too much unused input",
@@ -207,6 +239,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Io => "I/O error",
             CloseReason::Panic => "a callback panicked",
             CloseReason::Shutdown => "the engine stops",
+            CloseReason::Detached => "taken out of the engine",
         })
     }
 }

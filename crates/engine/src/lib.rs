@@ -4,9 +4,12 @@
 
 mod accept;
 mod address;
+mod adopt;
+mod asleep;
 mod balance;
 mod builder;
 mod clock;
+mod closed;
 mod conn;
 mod connect;
 mod connection;
@@ -25,32 +28,46 @@ mod memory;
 mod message;
 mod options;
 mod outbound;
+mod parts;
+mod per_address;
+mod poster;
 mod profile;
 mod protocol;
+mod proxy_protocol;
 mod reactor;
 mod resolver;
+mod roll;
+mod rules;
+mod running;
 mod shared;
 mod stats;
 mod sub_reactor;
+mod sync;
+mod watched;
 
 pub use bytes::Bytes;
 
 pub use self::{
     address::Address,
+    adopt::{Adopt, NotTaken},
     balance::Balance,
     builder::Builder,
-    conn::{Closed, Conn, PeerCredentials},
+    closed::{Closed, Detached},
+    conn::{Conn, PeerCredentials},
     connect::Connect,
-    engine::{Engine, Running, Spot},
+    engine::{Engine, Spot},
     error::{Error, Result},
-    handle::{Audience, Handle, MailboxFull, On, Poster},
+    handle::{Audience, Handle, MailboxFull, On},
     handler::{Action, CloseReason, Handler},
     id::{ConnId, ListenerId, ReactorId, Tag, TimerKind},
-    listener::{Listener, Policy},
+    listener::Listener,
     message::{Input, Kind, Message, Payload, Refusal, Sent},
-    options::{OPTIONS, OptionInfo},
-    protocol::{Decoded, Framing, LengthDelimited, Output, Protocol, ProtocolError},
+    options::{Activity, MemoryPolicy, OPTIONS, OptionInfo},
+    poster::Poster,
+    protocol::{Control, Decoded, Framing, LengthDelimited, Output, Protocol, ProtocolError},
     reactor::Reactor,
+    rules::Policy,
+    running::Running,
     stats::{Counters, Stats},
 };
 

@@ -17,61 +17,10 @@ use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
     Address, Error, Framing, Result,
-    options::{self, Options},
+    options::Options,
+    proxy_protocol::TrustedNetworks,
+    rules::{Heartbeat, Policy, Rules, WaterMarks},
 };
-
-/// What happens to a send that would take the outbound queue beyond its limit.
-///
-/// ```
-/// use wheelhouse::{Listener, Policy};
-///
-/// let feed = Listener::new("tcp://127.0.0.1:0").water_marks(16 << 10, 64 << 10, 1 << 20).policy(Policy::Close);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// The send is refused, and the sender told.
-    #[default]
-    Refuse,
-    /// The message is dropped, and counted; the sender is told that it was refused. For protocols with messages only:
-    /// a gap in raw bytes would go unnoticed.
-    DropMessage,
-    /// The connection is closed with a reset ([`CloseReason::BackPressure`](crate::CloseReason::BackPressure)).
-    Close,
-}
-
-/// The outbound queue's marks, in bytes: what the kernel has not yet taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WaterMarks {
-    pub(crate) low: usize,
-    pub(crate) high: usize,
-    pub(crate) limit: usize,
-}
-
-impl Default for WaterMarks {
-    fn default() -> Self {
-        WaterMarks {
-            low: options::WATER_MARK_LOW.default_value() as usize,
-            high: options::WATER_MARK_HIGH.default_value() as usize,
-            limit: options::WATER_MARK_LIMIT.default_value() as usize,
-        }
-    }
-}
-
-impl WaterMarks {
-    pub(crate) fn validate(&self) -> Result<()> {
-        options::WATER_MARK_LOW.check(self.low as u64)?;
-        options::WATER_MARK_HIGH.check(self.high as u64)?;
-        options::WATER_MARK_LIMIT.check(self.limit as u64)?;
-        if self.low <= self.high && self.high <= self.limit {
-            return Ok(());
-        }
-        Err(Error::BadOption {
-            option: "water_marks",
-            value: format!("low {}, high {}, limit {}", self.low, self.high, self.limit),
-            allowed: "low <= high <= limit".into(),
-        })
-    }
-}
 
 /// Where to listen, and how the connections from there behave.
 ///
@@ -90,9 +39,10 @@ impl WaterMarks {
 pub struct Listener {
     pub(crate) url: String,
     pub(crate) framing: Framing,
-    pub(crate) authentication: Option<Duration>,
-    pub(crate) marks: WaterMarks,
-    pub(crate) policy: Policy,
+    pub(crate) rules: Rules,
+    proxies: Option<Vec<String>>,
+    /// The same, once it has been looked at.
+    pub(crate) trusted: Option<TrustedNetworks>,
     pub(crate) unix_mode: Option<u32>,
     pub(crate) only_v6: bool,
 }
@@ -103,9 +53,9 @@ impl Listener {
         Listener {
             url: url.into(),
             framing: Framing::raw(),
-            authentication: None,
-            marks: WaterMarks::default(),
-            policy: Policy::default(),
+            rules: Rules::default(),
+            proxies: None,
+            trusted: None,
             unix_mode: None,
             only_v6: false,
         }
@@ -120,20 +70,51 @@ impl Listener {
     /// Closes a connection that is not [`authenticated`](crate::Conn::authenticated) so long after its accept; off by
     /// default. 1 ms to 24 days.
     pub fn authentication(mut self, within: Duration) -> Self {
-        self.authentication = Some(within);
+        self.rules.authentication = Some(within);
         self
     }
 
     /// The outbound queue's marks in bytes: reading pauses above `high` and goes on at `low`; a send beyond `limit` meets
     /// the [`Policy`]. 64 KiB, 256 KiB and 4 MiB by default; low <= high <= limit <= 64 MiB.
     pub fn water_marks(mut self, low: usize, high: usize, limit: usize) -> Self {
-        self.marks = WaterMarks { low, high, limit };
+        self.rules.marks = WaterMarks { low, high, limit };
         self
     }
 
     /// What happens beyond the limit.
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+        self.rules.policy = policy;
+        self
+    }
+
+    /// Pings a peer that has sent nothing for `every`, and closes the connection ([`CloseReason::Idle`](crate::CloseReason::Idle))
+    /// when nothing has come for `timeout`; off by default. 1 ms to 24 days, `timeout` longer than `every`. For framings
+    /// that have pings: see [`Framing::with_heartbeat`].
+    ///
+    /// With it only what the peer sends counts as activity, for the [`idle_timeout`](crate::Builder::idle_timeout) too: our
+    /// own pings would keep a dead connection alive.
+    pub fn heartbeat(mut self, every: Duration, timeout: Duration) -> Self {
+        self.rules.heartbeat = Some(Heartbeat { every, timeout });
+        self
+    }
+
+    /// Connections from these networks come through a proxy, and begin with a PROXY protocol header of version 1 or 2: the
+    /// client that it names is the connection's [`peer_addr`](crate::Conn::peer_addr), and what
+    /// [`Builder::max_connections_per_address`](crate::Builder::max_connections_per_address) counts. `on_open` comes after
+    /// the header. A missing or malformed one closes the connection ([`CloseReason::Protocol`](crate::CloseReason::Protocol)),
+    /// a late one too ([`CloseReason::Handshake`](crate::CloseReason::Handshake), see
+    /// [`Builder::handshake_timeout`](crate::Builder::handshake_timeout)). Connections from anywhere else are taken as they
+    /// are: what looks like a header is data there. On a Unix listener every peer counts as a proxy.
+    ///
+    /// A network is an address, or an address and a prefix length: `10.0.0.0/8`, `fd00::/8`.
+    ///
+    /// ```
+    /// use wheelhouse::Listener;
+    ///
+    /// let behind_haproxy = Listener::new("tcp://0.0.0.0:8080").proxy_protocol(["10.0.0.7", "10.1.0.0/16"]);
+    /// ```
+    pub fn proxy_protocol(mut self, networks: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.proxies = Some(networks.into_iter().map(Into::into).collect());
         self
     }
 
@@ -150,20 +131,13 @@ impl Listener {
     }
 
     /// Looks at everything that can be looked at before a socket is opened.
-    pub(crate) fn validate(&self, options: &Options) -> Result<Address> {
+    pub(crate) fn validate(&mut self, options: &Options) -> Result<Address> {
         let address: Address = self.url.parse()?;
-        self.framing.validate()?;
-        self.marks.validate()?;
-        if let Some(within) = self.authentication {
-            options::check_time(&options::AUTHENTICATION, within)?;
-        }
+        self.rules.validate(&self.framing, &self.url)?;
+        self.trusted = self.proxies.as_deref().map(TrustedNetworks::parse).transpose()?;
         let refuse = |option, value: String, allowed: &str| {
             Err(Error::BadOption { option, value, allowed: allowed.into() })
         };
-        if self.policy == Policy::DropMessage && self.framing.is_raw() {
-            let value = format!("DropMessage on raw listener `{}`", self.url);
-            return refuse("policy", value, "DropMessage only with a framing: raw bytes have no messages");
-        }
         if self.unix_mode.is_some_and(|mode| mode > 0o777) {
             let value = format!("{:o}", self.unix_mode.unwrap_or_default());
             return refuse("unix_mode", value, "0 to 777 (octal)");
@@ -194,6 +168,8 @@ impl From<String> for Listener {
 pub(crate) struct Bound {
     pub(crate) socket: Socket,
     pub(crate) address: Address,
+    /// Inherited: others may listen on it too.
+    is_inherited: bool,
     _file: Option<SocketFile>,
 }
 
@@ -225,6 +201,13 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 impl Bound {
     pub(crate) fn is_unix(&self) -> bool {
         !matches!(self.address, Address::Tcp(_))
+    }
+
+    /// Lets the kernel queue no more connections than it has: those that follow are told later, by the closing.
+    pub(crate) fn close_the_door(&self) {
+        if !self.is_inherited {
+            let _ = self.socket.listen(0);
+        }
     }
 }
 
@@ -377,7 +360,7 @@ fn take_inherited(
         }
         None => local_unix(&socket).unwrap_or(Address::Inherited(n)),
     };
-    Ok(Bound { socket, address, _file: None })
+    Ok(Bound { socket, address, is_inherited: true, _file: None })
 }
 
 fn listen(
@@ -389,7 +372,7 @@ fn listen(
 ) -> Result<Bound> {
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
     socket.listen(backlog).map_err(|e| cannot_bind(listener, e))?;
-    Ok(Bound { socket, address, _file: file })
+    Ok(Bound { socket, address, is_inherited: false, _file: file })
 }
 
 fn local_tcp(socket: &Socket) -> Option<SocketAddr> {

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering, fence},
@@ -14,7 +15,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use crossbeam_utils::CachePadded;
 
-use crate::{Audience, ConnId, Connect, Payload, ReactorId, accept::Accepted};
+use crate::{Adopt, Audience, ConnId, Connect, Payload, ReactorId, Tag, accept::Accepted, asleep::Asleep};
 
 /// What another thread asks of a reactor.
 pub(crate) enum Command {
@@ -34,6 +35,10 @@ pub(crate) enum Command {
     /// A closure for the handler, boxed by the one who knows its type.
     Post(Box<dyn Any + Send>),
     Connect(Box<Connect>),
+    Adopt(Box<Adopt>),
+    Watch(OwnedFd, Tag),
+    /// No new connections come; those there are have so long.
+    Drain(Duration),
     Resolved {
         id: ConnId,
         addresses: io::Result<Vec<SocketAddr>>,
@@ -52,7 +57,10 @@ impl Command {
     /// itself has in hand.
     pub(crate) fn is_refusable(&self) -> bool {
         use Command::*;
-        matches!(self, Send { .. } | SendMany { .. } | Broadcast { .. } | Post(_) | Connect(_))
+        matches!(
+            self,
+            Send { .. } | SendMany { .. } | Broadcast { .. } | Post(_) | Connect(_) | Adopt(_) | Watch(..)
+        )
     }
 
     /// Whether its place stays taken until the last connection has been served, for its payload stays too.
@@ -72,6 +80,9 @@ impl Command {
                 | Reset(_)
                 | Finish(_)
                 | Resume(_)
+                | Adopt(_)
+                | Watch(..)
+                | Drain(_)
                 | Stop
         )
     }
@@ -98,7 +109,7 @@ pub(crate) struct Mailbox {
     waker: mio::Waker,
     /// Places taken; written by senders and by the reactor, but never by a message on a socket.
     used: CachePadded<AtomicUsize>,
-    asleep: CachePadded<AtomicBool>,
+    asleep: Asleep,
     closed: AtomicBool,
     waiting: Waiting,
 }
@@ -120,7 +131,7 @@ impl Mailbox {
             capacity,
             waker,
             used: CachePadded::default(),
-            asleep: CachePadded::default(),
+            asleep: Asleep::default(),
             closed: AtomicBool::new(false),
             waiting: Waiting::default(),
         }
@@ -163,8 +174,7 @@ impl Mailbox {
 
     /// Wakes the reactor if it sleeps: one system call for all that is put in before it is awake. Whether it slept.
     fn wake(&self) -> bool {
-        fence(Ordering::SeqCst);
-        let slept = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel);
+        let slept = self.asleep.rouse();
         if slept {
             // Fails only when the reactor's epoll is gone, and the reactor with it.
             let _ = self.waker.wake();
@@ -230,19 +240,11 @@ impl Mailbox {
     /// Says that the reactor is about to sleep. False when it must not: something has come. Announcing first and looking
     /// then is what keeps a wake-up from being lost: a sender puts in first and looks then.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if self.is_empty() {
-            return true;
-        }
-        self.stay_awake();
-        false
+        self.asleep.fall_asleep(|| self.is_empty())
     }
 
     pub(crate) fn stay_awake(&self) {
-        if self.asleep.load(Ordering::Relaxed) {
-            self.asleep.store(false, Ordering::Relaxed);
-        }
+        self.asleep.stay_awake();
     }
 
     /// Tells those who were refused, if there is room: the waiting threads at once, and `tell` for each reactor.

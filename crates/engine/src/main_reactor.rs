@@ -30,6 +30,7 @@ pub(crate) struct MainReactor {
     last_wake: Instant,
     /// Nobody had to be woken for what was handed over last: all are busy.
     found_all_awake: bool,
+    has_drained: bool,
 }
 
 /// Wake-ups closer together than this, with sub-reactors too busy to sleep, are a storm: then the main reactor naps, so that
@@ -59,6 +60,7 @@ impl MainReactor {
             retry_at: None,
             last_wake: Instant::now(),
             found_all_awake: false,
+            has_drained: false,
         }
     }
 
@@ -76,6 +78,7 @@ impl MainReactor {
                 self.acceptor.set_ready(event.token().0 - 1);
             }
             self.accept();
+            self.drain();
             self.nap_in_a_storm();
             self.stats.turns += 1;
             self.shared.main.stats.store(&self.stats);
@@ -94,6 +97,23 @@ impl MainReactor {
         self.last_wake = now;
     }
 
+    /// Accepts what was in the queues when a drain was asked for, closes the listeners, and passes it on: behind the
+    /// connections, in the same mailboxes.
+    fn drain(&mut self) {
+        let Some(&within) = self.shared.main.drain.get().filter(|_| !self.has_drained) else { return };
+        if !self.acceptor.is_closing() {
+            self.acceptor.close_the_doors();
+            self.accept();
+        }
+        if !self.acceptor.is_ready() {
+            self.has_drained = true;
+            self.acceptor = Acceptor::new(Vec::new(), 0);
+            for reactor in &self.shared.reactors {
+                reactor.put(Command::Drain(within));
+            }
+        }
+    }
+
     fn timeout(&self) -> Option<Duration> {
         match self.retry_at {
             Some(at) => Some(at.saturating_duration_since(Instant::now())),
@@ -107,13 +127,12 @@ impl MainReactor {
             return;
         }
         let (shared, balancer) = (&self.shared, &mut self.balancer);
-        let limit = shared.options.max_connections;
-        let is_full = || limit.is_some_and(|limit| shared.count() >= limit);
         self.found_all_awake = true;
         let found_all_awake = &mut self.found_all_awake;
-        let round = self.acceptor.accept(is_full, |accepted| {
-            *found_all_awake &= !hand_over(shared, balancer, accepted);
-        });
+        let round = self.acceptor.accept(
+            |accepted| shared.admits(accepted),
+            |accepted| *found_all_awake &= !hand_over(shared, balancer, accepted),
+        );
         self.acceptor.trouble.move_to(&mut self.stats);
         self.retry_at = (round == Round::Failed).then(|| Instant::now() + RETRY);
     }

@@ -78,6 +78,7 @@ options! {
     BACKLOG = "backlog", "connections", Some(4096), 1, 65_535;
     ACCEPT_BUDGET = "accept_budget", "connections per turn", Some(256), 1, 65_536;
     MAX_CONNECTIONS = "max_connections", "connections", None, 1, u32::MAX as u64;
+    MAX_PER_ADDRESS = "max_connections_per_address", "connections", None, 1, u32::MAX as u64;
     KEEP_ALIVE_IDLE = "keep_alive idle", "ms", None, 1000, 32_767_000;
     KEEP_ALIVE_INTERVAL = "keep_alive interval", "ms", None, 1000, 32_767_000;
     KEEP_ALIVE_COUNT = "keep_alive count", "probes", None, 1, 127;
@@ -95,9 +96,15 @@ options! {
     EVENT_BATCH = "event_batch", "events", Some(1024), 1, 65_536;
     IDLE_TIMEOUT = "idle_timeout", "ms", None, 1, DAYS_24;
     LIFETIME = "lifetime", "ms", None, 1, DAYS_24;
+    HANDSHAKE_TIMEOUT = "handshake_timeout", "ms", Some(10_000), 1, DAYS_24;
     AUTHENTICATION = "authentication", "ms", None, 1, DAYS_24;
     WRITE_STALL = "write_stall_timeout", "ms", Some(60_000), 1, DAYS_24;
     CLOSE_TIMEOUT = "close_timeout", "ms", Some(5_000), 1, DAYS_24;
+    MINIMUM_RATE = "minimum_rate bytes", "bytes in each window", None, 1, GIB;
+    MINIMUM_RATE_WINDOW = "minimum_rate window", "ms", None, 100, DAYS_24;
+    HEARTBEAT_EVERY = "heartbeat every", "ms", None, 1, DAYS_24;
+    HEARTBEAT_TIMEOUT = "heartbeat timeout", "ms", None, 2, DAYS_24;
+    BUSY_POLL = "busy_poll", "us", None, 1, 1_000_000;
     CONNECT_TIMEOUT = "timeout", "ms", Some(10_000), 1, DAYS_24;
 }
 
@@ -107,6 +114,47 @@ pub(crate) struct KeepAlive {
     pub(crate) idle: Duration,
     pub(crate) interval: Duration,
     pub(crate) count: u32,
+}
+
+/// What counts as activity for [`Builder::idle_timeout`](crate::Builder::idle_timeout).
+///
+/// ```
+/// use std::time::Duration;
+/// use wheelhouse::{Activity, Engine};
+///
+/// let builder = Engine::builder().idle_timeout(Duration::from_secs(60)).idle_counts(Activity::Received);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// Bytes that came, and bytes that the kernel took from us.
+    #[default]
+    Either,
+    /// Bytes that came from the peer.
+    Received,
+}
+
+/// Which connection gives way when a reactor's share of [`Builder::buffer_memory`](crate::Builder::buffer_memory) is used
+/// up. It closes with [`CloseReason::MemoryPressure`](crate::CloseReason::MemoryPressure) and a reset.
+///
+/// ```
+/// use wheelhouse::{Engine, MemoryPolicy};
+///
+/// let builder = Engine::builder().buffer_memory(64 << 20).memory_policy(MemoryPolicy::CloseAsking);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryPolicy {
+    /// The one that holds most: who came last with little does not pay for it.
+    #[default]
+    CloseGreatest,
+    /// The one that needs more: whoever holds memory keeps it.
+    CloseAsking,
+}
+
+/// How much a peer must move while it owes or is owed something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MinimumRate {
+    pub(crate) bytes: usize,
+    pub(crate) window: Duration,
 }
 
 /// What all listeners and reactors of an engine share.
@@ -119,6 +167,7 @@ pub(crate) struct Options {
     pub(crate) backlog: usize,
     pub(crate) accept_budget: usize,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) max_per_address: Option<usize>,
     pub(crate) nodelay: bool,
     pub(crate) keep_alive: Option<KeepAlive>,
     pub(crate) tcp_user_timeout: Option<Duration>,
@@ -128,11 +177,16 @@ pub(crate) struct Options {
     pub(crate) read_budget: usize,
     pub(crate) inbound_limit: usize,
     pub(crate) buffer_memory: usize,
+    pub(crate) memory_policy: MemoryPolicy,
     pub(crate) mailbox: usize,
     pub(crate) event_batch: usize,
+    pub(crate) busy_poll: Option<Duration>,
+    pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) idle_counts: Activity,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) write_stall_timeout: Option<Duration>,
+    pub(crate) minimum_rate: Option<MinimumRate>,
     pub(crate) close_timeout: Duration,
 }
 
@@ -147,6 +201,7 @@ impl Default for Options {
             backlog: BACKLOG.default_size(),
             accept_budget: ACCEPT_BUDGET.default_size(),
             max_connections: None,
+            max_per_address: None,
             nodelay: true,
             keep_alive: None,
             tcp_user_timeout: None,
@@ -156,11 +211,16 @@ impl Default for Options {
             read_budget: READ_BUDGET.default_size(),
             inbound_limit: INBOUND_LIMIT.default_size(),
             buffer_memory: BUFFER_MEMORY.default_size(),
+            memory_policy: MemoryPolicy::default(),
             mailbox: MAILBOX.default_size(),
             event_batch: EVENT_BATCH.default_size(),
+            busy_poll: None,
+            handshake_timeout: HANDSHAKE_TIMEOUT.default_time(),
             idle_timeout: None,
+            idle_counts: Activity::default(),
             lifetime: None,
             write_stall_timeout: Some(WRITE_STALL.default_time()),
+            minimum_rate: None,
             close_timeout: CLOSE_TIMEOUT.default_time(),
         }
     }
@@ -174,6 +234,8 @@ impl Options {
             (&BACKLOG, Some(self.backlog)),
             (&ACCEPT_BUDGET, Some(self.accept_budget)),
             (&MAX_CONNECTIONS, self.max_connections),
+            (&MAX_PER_ADDRESS, self.max_per_address),
+            (&MINIMUM_RATE, self.minimum_rate.map(|rate| rate.bytes)),
             (&RECEIVE_BUFFER, self.receive_buffer),
             (&SEND_BUFFER, self.send_buffer),
             (&READ_BUFFER, Some(self.read_buffer)),
@@ -191,13 +253,20 @@ impl Options {
             (&KEEP_ALIVE_IDLE, self.keep_alive.map(|k| k.idle)),
             (&KEEP_ALIVE_INTERVAL, self.keep_alive.map(|k| k.interval)),
             (&TCP_USER_TIMEOUT, self.tcp_user_timeout),
+            (&HANDSHAKE_TIMEOUT, Some(self.handshake_timeout)),
             (&IDLE_TIMEOUT, self.idle_timeout),
+            (&MINIMUM_RATE_WINDOW, self.minimum_rate.map(|rate| rate.window)),
             (&LIFETIME, self.lifetime),
             (&WRITE_STALL, self.write_stall_timeout),
             (&CLOSE_TIMEOUT, Some(self.close_timeout)),
         ];
         for (option, time) in times {
             time.map_or(Ok(()), |time| check_time(option, time))?;
+        }
+        if let Some(time) = self.busy_poll {
+            BUSY_POLL
+                .check(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+                .map_err(|error| seen(error, time))?;
         }
         if self.reuse_port && self.balance.is_some() {
             return Err(Error::BadOption {
@@ -214,12 +283,17 @@ impl Options {
 
 pub(crate) fn check_time(option: &OptionInfo, time: Duration) -> Result<()> {
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    option.check(ms).map_err(|error| match error {
+    option.check(ms).map_err(|error| seen(error, time))
+}
+
+/// The same error, with the time as it was given.
+fn seen(error: Error, time: Duration) -> Error {
+    match error {
         Error::BadOption { option, allowed, .. } => {
             Error::BadOption { option, value: format!("{time:?}"), allowed }
         }
         other => other,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io::IoSlice};
 use bytes::{Buf, Bytes};
 use wheelhouse_ring::{Pool, PoolExhausted, Ring};
 
-use crate::clock::Stamp;
+use crate::{clock::Stamp, connection::Pace};
 
 /// Bytes in order: copied ones in a ring, shared ones by reference.
 ///
@@ -21,6 +21,10 @@ pub(crate) struct Outbound {
     owned: usize,
     /// When the kernel last took some of it.
     pub(crate) progress: Stamp,
+    /// Bytes the kernel took since the queue was last empty.
+    taken: usize,
+    /// How fast that goes, where a minimum rate is set.
+    pub(crate) pace: Option<Pace>,
 }
 
 enum Segment {
@@ -36,7 +40,15 @@ impl Outbound {
     pub(crate) const PIECES: usize = 64;
 
     pub(crate) fn new(now: Stamp) -> Self {
-        Outbound { ring: Ring::new(), segments: VecDeque::new(), len: 0, owned: 0, progress: now }
+        Outbound {
+            ring: Ring::new(),
+            segments: VecDeque::new(),
+            len: 0,
+            owned: 0,
+            progress: now,
+            taken: 0,
+            pace: None,
+        }
     }
 
     /// Bytes queued.
@@ -46,6 +58,11 @@ impl Outbound {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Bytes the kernel took of it so far.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
     }
 
     /// Storage borrowed from the pool, and bytes that are ours alone.
@@ -117,10 +134,30 @@ impl Outbound {
         filled
     }
 
+    /// A copy of all there is.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len);
+        let mut copied = vec![0; self.ring.len()];
+        self.ring.copy_to(&mut copied);
+        let mut copied = &copied[..];
+        for segment in &self.segments {
+            match segment {
+                Segment::Shared(shared) | Segment::Owned(shared, _) => bytes.extend_from_slice(shared),
+                Segment::Copied(n) => {
+                    let (now, later) = copied.split_at(*n);
+                    bytes.extend_from_slice(now);
+                    copied = later;
+                }
+            }
+        }
+        bytes
+    }
+
     /// Drops the first `n` bytes: the kernel took them. How many bytes that were ours alone are free by that.
     pub(crate) fn advance(&mut self, pool: &mut Pool, mut n: usize) -> usize {
         debug_assert!(n <= self.len, "{n} of {} bytes", self.len);
         self.len -= n;
+        self.taken += n;
         let owned = self.owned;
         while n > 0 {
             let Some(segment) = self.segments.front_mut() else { break };
@@ -154,6 +191,8 @@ impl Outbound {
         self.segments.shrink_to(16);
         self.len = 0;
         self.owned = 0;
+        self.taken = 0;
+        self.pace = None;
     }
 }
 
@@ -188,6 +227,7 @@ mod tests {
                 prop_assert_eq!(queue.len(), model.len());
                 let seen = contents(&queue);
                 prop_assert_eq!(&seen[..], &model.iter().copied().collect::<Vec<_>>()[..seen.len()]);
+                prop_assert_eq!(queue.to_vec(), model.iter().copied().collect::<Vec<_>>());
                 prop_assert!(seen.len() == model.len() || queue.segments.len() > Outbound::PIECES / 2);
                 let take = take.min(model.len());
                 model.drain(..take);

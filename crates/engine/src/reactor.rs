@@ -1,8 +1,11 @@
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    Audience, Conn, ConnId, Connect, MailboxFull, Payload, ReactorId, Result, TimerKind, mailbox::Command,
-    sub_reactor::Core,
+    Adopt, Audience, Conn, ConnId, Connect, MailboxFull, NotTaken, Payload, ReactorId, Result, Tag,
+    TimerKind, mailbox::Command, sub_reactor::Core,
 };
 
 /// The sub-reactor that a callback runs on: its connections, its timers, dialling.
@@ -82,6 +85,38 @@ impl Reactor<'_> {
     /// A bad address or option, and a reactor that can hold no more connections.
     pub fn connect(&mut self, to: Connect) -> Result<ConnId> {
         self.core.connect(to)
+    }
+
+    /// Takes over a connected socket. The id is known at once; `on_open` comes when the callback has returned, and then what
+    /// was [`unread`](Adopt::unread).
+    ///
+    /// # Errors
+    /// The socket comes back: it is no connected stream socket, an option is bad, the reactor is stopping or full.
+    pub fn adopt(&mut self, socket: impl Into<Adopt>) -> Result<ConnId, NotTaken<Adopt>> {
+        self.core.adopt(socket.into())
+    }
+
+    /// Watches a descriptor that is no connection's: an eventfd, a timer, a pipe, another library's socket. Whenever it
+    /// becomes readable [`Handler::on_ready`](crate::Handler::on_ready) is called, with this tag; once for what is there, so
+    /// it should be non-blocking and read until `WouldBlock`. The engine closes it when it stops, or at
+    /// [`unwatch`](Reactor::unwatch).
+    ///
+    /// # Errors
+    /// The descriptor comes back: the system cannot watch it, as a regular file.
+    pub fn watch(&mut self, fd: impl Into<OwnedFd>, tag: impl Into<Tag>) -> Result<(), NotTaken<OwnedFd>> {
+        self.core.watch(fd.into(), tag.into())
+    }
+
+    /// Closes the descriptors that are watched with this tag; how many there were. (Who wants to keep one duplicates it
+    /// first.)
+    pub fn unwatch(&mut self, tag: impl Into<Tag>) -> usize {
+        self.core.unwatch(tag.into())
+    }
+
+    /// [`Conn::finish`] for every connection there is now, in slices between which events are served.
+    pub fn finish_all(&mut self) {
+        self.core.settle();
+        self.core.finish_all();
     }
 
     /// Calls [`Handler::on_reactor_timer`](crate::Handler::on_reactor_timer) once, after so long; a timer of the same kind

@@ -8,18 +8,22 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::Sender;
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    ConnId, ReactorId,
+    ConnId, Listener, ReactorId,
+    accept::Accepted,
+    connection::{Connection, Flags},
     connections::Roll,
     fd_index::FdIndex,
     mailbox::{Command, Mailbox, Place},
     options::Options,
+    per_address::PerAddress,
+    proxy_protocol::TrustedNetworks,
     resolver::Query,
     stats::Published,
 };
@@ -28,6 +32,8 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) origin: Instant,
     pub(crate) options: Options,
+    pub(crate) listeners: Box<[Listener]>,
+    pub(crate) per_address: Option<PerAddress>,
     pub(crate) fds: FdIndex,
     pub(crate) reactors: Box<[ReactorShared]>,
     pub(crate) main: MainShared,
@@ -35,6 +41,8 @@ pub(crate) struct Shared {
     /// Whose turn it is to dial.
     pub(crate) next_dial: AtomicUsize,
     pub(crate) stopping: AtomicBool,
+    /// In a drain: reactors that have not yet taken in all who waited to be accepted.
+    pub(crate) accepting: AtomicUsize,
 }
 
 /// What others may see and ask of one sub-reactor.
@@ -80,6 +88,8 @@ pub(crate) struct MainShared {
     pub(crate) stats: CachePadded<Published>,
     pub(crate) stop: AtomicBool,
     pub(crate) trim: AtomicBool,
+    /// A drain was asked for, with so much time.
+    pub(crate) drain: OnceLock<Duration>,
 }
 
 impl Shared {
@@ -94,6 +104,40 @@ impl Shared {
 
     pub(crate) fn count(&self) -> usize {
         self.reactors.iter().map(|reactor| reactor.load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether an accepted connection is within the bounds on their number. One from a proxy is counted when its client is
+    /// known.
+    pub(crate) fn admits(&self, accepted: &mut Accepted) -> bool {
+        if self.options.max_connections.is_some_and(|limit| self.count() >= limit) {
+            return false;
+        }
+        let listener = &self.listeners[usize::from(accepted.listener.0)];
+        let is_proxy =
+            |networks: &TrustedNetworks| accepted.peer.is_none_or(|peer| networks.contains(peer.ip()));
+        accepted.is_proxied = listener.trusted.as_ref().is_some_and(is_proxy);
+        let (Some(counts), Some(peer), false) = (&self.per_address, accepted.peer, accepted.is_proxied)
+        else {
+            return true;
+        };
+        accepted.is_counted = counts.enter(peer.ip());
+        accepted.is_counted
+    }
+
+    /// A connection is gone, also for its address where that is counted.
+    pub(crate) fn leave_address(&self, connection: &Connection) {
+        if connection.flags.contains(Flags::COUNTED)
+            && let (Some(counts), Some(peer)) = (&self.per_address, connection.peer_addr())
+        {
+            counts.leave(peer.ip());
+        }
+    }
+
+    /// Begins to stop: no new connections, and those there are have so long. The first call counts.
+    pub(crate) fn drain(&self, within: Duration) {
+        if self.main.drain.set(within).is_ok() {
+            let _ = self.main.waker.wake();
+        }
     }
 
     /// Asks the main reactor to give freed memory back: it is not on anybody's hot path.

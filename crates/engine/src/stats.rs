@@ -38,15 +38,17 @@ macro_rules! counters {
 counters! {
     /// Connections accepted.
     accepted,
-    /// Connections accepted and dropped at once: descriptors had run out, or a limit was met.
+    /// Connections accepted and dropped before they were open: descriptors had run out, or a limit was met.
     shed,
     /// Times that accepting failed and was put off.
     accept_errors,
     /// Connections dialled.
     dialled,
+    /// Sockets adopted.
+    adopted,
     /// Connections that reached `on_open`.
     opened,
-    /// Connections closed, of those accepted or dialled.
+    /// Connections closed, of those accepted, dialled or adopted; those taken out among them.
     closed,
     /// Connections there are: a gauge.
     connections,

@@ -1,4 +1,4 @@
-//! How a connection begins: accepted here, or handed over.
+//! How a connection begins: accepted here, handed over, or adopted.
 
 use std::{
     os::fd::AsRawFd,
@@ -6,11 +6,13 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use super::{Core, stage::Stage};
+use socket2::SockRef;
+
+use super::{Core, kept::Left, stage::Stage};
 use crate::{
-    CloseReason, ConnId, Handler,
+    Adopt, CloseReason, ConnId, Error, Handler, NotTaken, Result, Tag,
     accept::Accepted,
-    connection::{Connection, Flags},
+    connection::{Connection, Flags, Phase},
     id::Key,
     listener::set_kernel_buffers,
 };
@@ -20,11 +22,15 @@ impl<H: Handler> Stage<H> {
     pub(super) fn admit(&mut self, accepted: Accepted) {
         let core = &mut self.core;
         core.stats.accepted += 1;
-        let Accepted { fd, peer, listener, is_unix } = accepted;
+        let Accepted { fd, peer, listener, is_unix, is_counted, is_proxied } = accepted;
         let mut connection = Connection::new(fd, listener.0, core.clock.stamp());
         connection.set_peer(peer);
         connection.flags |= core.profile_flags(listener.0);
         connection.flags.set(Flags::UNIX, is_unix);
+        connection.flags.set(Flags::COUNTED, is_counted);
+        if is_proxied {
+            connection.phase = Phase::Handshaking;
+        }
         if is_unix && let Some(fd) = &connection.fd {
             // A Unix listener hands nothing down.
             let _ = set_kernel_buffers(&socket2::SockRef::from(fd), core.options());
@@ -32,7 +38,9 @@ impl<H: Handler> Stage<H> {
         if core.stopping {
             return core.shed(&connection);
         }
-        if let Some(id) = core.take_in(connection) {
+        if let Some(id) = core.take_in(connection)
+            && !is_proxied
+        {
             self.open(id);
         }
     }
@@ -47,11 +55,23 @@ impl<H: Handler> Stage<H> {
             connection.flags |= Flags::OPENED;
             self.core.stats.opened += 1;
         }
+        tracing::trace!(%id, "opened");
         self.core.cork(key);
         self.call(id, |handler, conn, session| handler.on_open(conn, session));
         self.core.uncork();
         // What was sent while it was being dialled.
         self.core.put_dirty(key);
+    }
+
+    /// Opens the sockets that were adopted during the turn.
+    pub(super) fn open_adopted(&mut self) {
+        for (id, unread) in std::mem::take(&mut self.core.adopted) {
+            let key = id.key();
+            if self.core.is_here(id) && self.core.begin_adopted(key) {
+                self.open(id);
+                self.core.keep_unread(key, &unread);
+            }
+        }
     }
 
     fn make_session(&mut self, key: Key) -> bool {
@@ -93,8 +113,83 @@ impl Core {
         Some(id)
     }
 
+    /// Takes over a socket, to be opened when the callback that asks for it has returned.
+    pub(crate) fn adopt(&mut self, adopt: Adopt) -> Result<ConnId, NotTaken<Adopt>> {
+        match self.try_adopt(&adopt) {
+            Ok((profile, is_unix)) => self.put_in(adopt, profile, is_unix),
+            Err(error) => Err(NotTaken { what: adopt, error }),
+        }
+    }
+
+    fn try_adopt(&mut self, adopt: &Adopt) -> Result<(u16, bool)> {
+        adopt.prepare()?;
+        if self.stopping {
+            return Err(Error::Stopping);
+        }
+        let profile = self
+            .profiles
+            .join(&adopt.manner.framing, adopt.manner.rules)
+            .ok_or_else(Error::too_many_kinds)?;
+        Ok((profile, adopt.is_unix()))
+    }
+
+    fn put_in(&mut self, adopt: Adopt, profile: u16, is_unix: bool) -> Result<ConnId, NotTaken<Adopt>> {
+        if !self.connections.has_room() {
+            self.profiles.leave(profile);
+            let error = Error::ReactorFull { reactor: self.id, limit: ConnId::MAX_KEYS };
+            return Err(NotTaken { what: adopt, error });
+        }
+        let raw = adopt.socket.as_raw_fd();
+        let peer = SockRef::from(&adopt.socket).peer_addr().ok().and_then(|peer| peer.as_socket());
+        let mut connection = Connection::new(Some(adopt.socket), profile, self.clock.stamp());
+        connection.phase = Phase::Connecting;
+        connection.set_peer(peer);
+        connection.flags |= self.profile_flags(profile);
+        connection.flags.set(Flags::UNIX, is_unix);
+        if adopt.manner.tag != Tag::default() {
+            connection.extras().tag = adopt.manner.tag;
+        }
+        let here = &self.shared.reactors[self.id.index()];
+        here.load.fetch_add(1, Ordering::Relaxed);
+        self.stats.adopted += 1;
+        let Ok(id) = self.connections.insert(connection) else {
+            unreachable!("there was room");
+        };
+        self.shared.fds.insert(raw, id);
+        here.roll.enter(id);
+        self.adopted.push((id, adopt.manner.unread));
+        Ok(id)
+    }
+
+    /// False when the socket cannot be watched.
+    fn begin_adopted(&mut self, key: Key) -> bool {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.phase = Phase::Open;
+        }
+        if let Err(error) = self.register(key) {
+            self.doom(key, CloseReason::Io, Some(error), 0);
+            return false;
+        }
+        self.arm(key);
+        true
+    }
+
+    /// What was read before the socket was adopted is offered first.
+    fn keep_unread(&mut self, key: Key, unread: &[u8]) {
+        if unread.is_empty() {
+            return;
+        }
+        let body = self.options().read_buffer;
+        self.keep(key, Left { rest: unread, need: unread.len() + 1, begins: true }, body);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.flags |= Flags::UNSERVED;
+        }
+        self.put_ready(key);
+    }
+
     /// A connection that was counted is not served.
-    fn shed(&mut self, _: &Connection) {
+    fn shed(&mut self, connection: &Connection) {
+        self.shared.leave_address(connection);
         self.shared.reactors[self.id.index()].load.fetch_sub(1, Ordering::Relaxed);
         self.stats.shed += 1;
     }

@@ -5,7 +5,7 @@ use std::{io, os::fd::AsRawFd};
 use super::{Core, core::Doomed};
 use crate::{
     CloseReason,
-    connection::{Flags, Phase},
+    connection::{Connection, Flags, Phase},
     id::Key,
 };
 
@@ -15,10 +15,14 @@ impl Core {
         if !self.masses.is_empty() {
             self.catch_up(key);
         }
+        self.finish_now(key);
+    }
+
+    pub(super) fn finish_now(&mut self, key: Key) {
         let stamp = self.clock.stamp();
         let Some(connection) = self.connections.get_mut(key) else { return };
         match connection.phase {
-            Phase::Connecting => return self.doom(key, CloseReason::Local, None, 0),
+            Phase::Connecting | Phase::Handshaking => return self.doom(key, CloseReason::Local, None, 0),
             Phase::Open => {}
             _ => return,
         }
@@ -46,7 +50,9 @@ impl Core {
         if !self.masses.is_empty() {
             self.catch_up(key);
         }
-        let Some(connection) = self.connections.get(key) else { return };
+        let Some(connection) = self.connections.get(key).filter(|c| c.phase != Phase::Detaching) else {
+            return;
+        };
         if connection.phase != Phase::Closed {
             let blocked = connection.flags.contains(Flags::WRITE_INTEREST);
             if self.corked(key) > 0 {
@@ -60,9 +66,11 @@ impl Core {
 
     /// Nothing goes out but a reset.
     pub(crate) fn reset(&mut self, key: Key, reason: CloseReason) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.flags |= Flags::RESET;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.phase == Phase::Detaching && reason == CloseReason::Local {
+            return;
         }
+        connection.flags |= Flags::RESET;
         self.doom(key, reason, None, 0);
     }
 
@@ -143,21 +151,29 @@ impl Core {
         }
     }
 
-    /// Takes the socket apart, after `on_close`.
+    /// Closes the socket, after `on_close`.
     pub(super) fn dispose(&mut self, key: Key) {
+        if let Some(connection) = self.release(key) {
+            self.io.close(&self.poll, connection);
+        }
+    }
+
+    /// Takes a connection out of all the lists that it is in.
+    pub(super) fn release(&mut self, key: Key) -> Option<Connection> {
         self.free_buffers(key);
-        let Some(id) = self.connections.id(key) else { return };
-        let Some(connection) = self.connections.remove(key) else { return };
+        let id = self.connections.id(key)?;
+        let connection = self.connections.remove(key)?;
         debug_assert!(connection.deadline.is_none(), "a deadline outlived its connection");
         if let Some(fd) = &connection.fd {
             self.shared.fds.remove(fd.as_raw_fd());
         }
         self.profiles.leave(connection.profile);
-        self.io.close(&self.poll, connection);
+        self.shared.leave_address(&connection);
         let here = &self.shared.reactors[self.id.index()];
         here.roll.leave(id);
         here.load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         self.stats.closed += 1;
         self.plan_tidying();
+        Some(connection)
     }
 }

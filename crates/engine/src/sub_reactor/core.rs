@@ -1,4 +1,11 @@
-use std::{any::Any, collections::VecDeque, io, rc::Rc, sync::Arc};
+use std::{
+    any::Any,
+    collections::{HashMap, VecDeque},
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    rc::Rc,
+    sync::Arc,
+};
 
 use mio::{Poll, Token};
 use wheelhouse_ring::Pool;
@@ -7,10 +14,11 @@ use wheelhouse_wheel::{TimerKey, Wheel};
 use super::{
     deadlines::Due,
     mass::Mass,
+    stop::Draining,
     write::{CORK, Cork},
 };
 use crate::{
-    CloseReason, ConnId, Listener, ReactorId, TimerKind,
+    Activity, CloseReason, ConnId, Error, MemoryPolicy, NotTaken, ReactorId, Result, Tag, TimerKind,
     clock::Clock,
     conn::GONE,
     connection::{Connection, Flags, Phase},
@@ -24,6 +32,7 @@ use crate::{
     protocol::Frame,
     shared::{Local, Shared},
     stats::Counters,
+    watched::Watched,
 };
 
 /// A sub-reactor without its handler: what `Conn` and `Reactor` act upon, and why neither is generic.
@@ -37,7 +46,7 @@ pub(crate) struct Core {
     pub(crate) profiles: Profiles,
     pub(crate) stats: Counters,
     pub(super) wheel: Wheel<Due>,
-    pub(super) timers: Vec<(TimerKind, TimerKey)>,
+    pub(super) timers: HashMap<TimerKind, TimerKey>,
     pub(super) pool: Pool,
     /// Bytes in storage of other kinds (large messages, payloads handed over): what the pool may not lend meanwhile.
     linear: usize,
@@ -63,7 +72,15 @@ pub(crate) struct Core {
     /// Panics of protocols, which `on_panic` is to be told of.
     pub(super) panicked: Vec<Box<dyn Any + Send>>,
     pub(super) stopping: bool,
+    pub(super) draining: Option<Draining>,
     pub(super) housekeeping: bool,
+    /// To be taken out at the end of the turn.
+    pub(super) detaching: Vec<ConnId>,
+    /// Adopted, and to be opened, each with its first input.
+    pub(super) adopted: Vec<(ConnId, Vec<u8>)>,
+    pub(super) watched: Watched,
+    /// Who held most when last looked, the greatest last.
+    holders: Vec<(usize, ConnId)>,
 }
 
 /// A connection to be closed at the end of the turn.
@@ -75,13 +92,7 @@ pub(super) struct Doomed {
 }
 
 impl Core {
-    pub(crate) fn new(
-        id: ReactorId,
-        shared: Arc<Shared>,
-        poll: Poll,
-        local: Rc<Local>,
-        listeners: &[Listener],
-    ) -> Core {
+    pub(crate) fn new(id: ReactorId, shared: Arc<Shared>, poll: Poll, local: Rc<Local>) -> Core {
         let clock = Clock::new(shared.origin);
         let memory = shared.options.buffer_memory / shared.reactors.len();
         Core {
@@ -89,10 +100,10 @@ impl Core {
             poll,
             io: Io::Kernel,
             connections: Connections::new(id),
-            profiles: Profiles::new(listeners),
+            profiles: Profiles::new(&shared.listeners),
             stats: Counters::default(),
             wheel: Wheel::new(clock.tick()),
-            timers: Vec::new(),
+            timers: HashMap::new(),
             pool: Pool::new(memory),
             linear: 0,
             memory,
@@ -108,7 +119,12 @@ impl Core {
             doomed: Vec::new(),
             panicked: Vec::new(),
             stopping: false,
+            draining: None,
             housekeeping: false,
+            detaching: Vec::new(),
+            adopted: Vec::new(),
+            watched: Watched::default(),
+            holders: Vec::new(),
             clock,
             shared,
         }
@@ -132,7 +148,10 @@ impl Core {
         let Some(profile) = self.profiles.get(profile) else { return Flags::empty() };
         let mut flags = Flags::empty();
         flags.set(Flags::RAW, matches!(profile.frame(), Frame::Raw));
-        flags.set(Flags::LOW_MARKS, profile.marks.high < CORK);
+        flags.set(Flags::LOW_MARKS, profile.rules.marks.high < CORK);
+        let only_input =
+            self.options().idle_counts == Activity::Received || profile.rules.heartbeat.is_some();
+        flags.set(Flags::INPUT_COUNTS, only_input);
         flags
     }
 
@@ -185,6 +204,17 @@ impl Core {
             Command::Reset(id) => self.on_time(id, |core, key| core.reset(key, CloseReason::Local)),
             Command::Finish(id) => self.on_time(id, Core::finish),
             Command::Resume(id) => self.on_time(id, Core::resume),
+            Command::Adopt(adopt) => {
+                if let Err(NotTaken { error, .. }) = self.adopt(*adopt) {
+                    tracing::warn!(%error, "a socket cannot be adopted, and is closed");
+                }
+            }
+            Command::Watch(fd, tag) => {
+                if let Err(NotTaken { error, .. }) = self.watch(fd, tag) {
+                    tracing::warn!(%error, "a descriptor cannot be watched, and is closed");
+                }
+            }
+            Command::Drain(within) => self.drain(within),
             Command::Stop => self.stop(),
             other => debug_assert!(!other.needs_no_handler(), "a command that was forgotten here"),
         }
@@ -196,14 +226,6 @@ impl Core {
             deed(self, id.key());
         } else {
             self.stats.late_commands += 1;
-        }
-    }
-
-    /// Begins to close every connection, in slices; what was to be sent to many is dropped.
-    fn stop(&mut self) {
-        if !std::mem::replace(&mut self.stopping, true) {
-            self.drop_masses();
-            self.masses.push_back(Mass::shutdown(self.connections.next_sequence()));
         }
     }
 
@@ -239,6 +261,7 @@ impl Core {
         }
         connection.flags.remove(pause);
         connection.flags |= Flags::READABLE;
+        self.begin_window(key);
         self.put_ready(key);
     }
 
@@ -276,29 +299,68 @@ impl Core {
         self.pool.set_limit(self.memory - bytes);
     }
 
-    /// The bound is met: the connection that holds most gives way, never the one that came last. `key` asks, for
-    /// `wanted` bytes in all; false when it was that one itself.
+    /// The bound is met: a connection gives way, as the policy says. `key` asks, for `wanted` bytes in all; false when it was
+    /// that one itself.
     #[cold]
     pub(super) fn relieve(&mut self, key: Key, wanted: usize) -> bool {
-        let connections = &self.connections;
-        let others = connections.keys_from(Key(0)).filter(|&other| other != key);
-        let alive = others
-            .filter_map(|key| Some((key, connections.get(key)?)))
-            .filter(|(_, c)| c.phase != Phase::Closed);
-        let greatest =
-            alive.map(|(key, connection)| (connection.storage(), key)).max_by_key(|&(held, _)| held);
-        let asking = connections.get(key).map_or(0, |connection| connection.storage().max(wanted));
-        let (held, victim) =
-            greatest.filter(|&(held, _)| held > 0 && held >= asking).unwrap_or((asking, key));
-        tracing::warn!(
-            reactor = self.id.0,
-            key = victim.0,
-            held,
-            "out of buffer memory: a connection gives way"
-        );
+        let asking = self.connections.get(key).map_or(0, |connection| connection.storage().max(wanted));
+        let (held, victim) = match self.options().memory_policy {
+            MemoryPolicy::CloseAsking => (asking, key),
+            MemoryPolicy::CloseGreatest => self.greatest_holder(key, asking).unwrap_or((asking, key)),
+        };
+        let id = self.connections.id(victim);
+        tracing::warn!(?id, held, "out of buffer memory: a connection gives way");
         self.reset(victim, CloseReason::MemoryPressure);
         self.free_buffers(victim);
         victim != key
+    }
+
+    /// Another connection that holds at least so much, nobody much more. Who holds most is looked for among all connections,
+    /// and remembered: those found give way one after the other before it is looked again.
+    fn greatest_holder(&mut self, but: Key, at_least: usize) -> Option<(usize, Key)> {
+        for round in 0..2 {
+            while let Some((held, id)) = self.holders.pop() {
+                let connection = self.connections.find(id).filter(|c| c.phase != Phase::Closed);
+                let Some(holds) = connection.map(|connection| connection.storage()) else { continue };
+                // What it has given back since then makes it one among many.
+                if id.key() != but && holds >= held / 2 && holds >= at_least.max(1) {
+                    return Some((holds, id.key()));
+                }
+            }
+            if round == 0 {
+                self.look_for_holders();
+            }
+        }
+        None
+    }
+
+    fn look_for_holders(&mut self) {
+        let connections = &self.connections;
+        let alive = connections.keys_from(Key(0)).filter_map(|key| {
+            let connection = connections.get(key).filter(|c| c.phase != Phase::Closed)?;
+            Some((connection.storage(), ConnId::new(self.id, key, connection.sequence)))
+        });
+        let mut holders: Vec<(usize, ConnId)> = alive.filter(|&(held, _)| held > 0).collect();
+        if holders.len() > HOLDERS {
+            holders.select_nth_unstable_by(HOLDERS, |one, two| two.cmp(one));
+            holders.truncate(HOLDERS);
+            holders.shrink_to_fit();
+        }
+        holders.sort_unstable();
+        self.holders = holders;
+    }
+
+    // ---- what is no connection
+
+    pub(crate) fn watch(&mut self, fd: OwnedFd, tag: Tag) -> Result<(), NotTaken<OwnedFd>> {
+        self.watched.insert(self.poll.registry(), fd, tag).map_err(|(fd, source)| {
+            let error = Error::CannotWatch { fd: fd.as_raw_fd(), source };
+            NotTaken { what: fd, error }
+        })
+    }
+
+    pub(crate) fn unwatch(&mut self, tag: Tag) -> usize {
+        self.watched.remove(self.poll.registry(), tag)
     }
 
     /// Gives a closing connection's buffers back.
@@ -320,14 +382,14 @@ impl Core {
     // ---- the kernel's lists
 
     pub(super) fn register(&mut self, key: Key) -> io::Result<()> {
-        self.watch(key, Io::register)
+        self.with_socket(key, Io::register)
     }
 
     pub(super) fn reregister(&mut self, key: Key) -> io::Result<()> {
-        self.watch(key, Io::reregister)
+        self.with_socket(key, Io::reregister)
     }
 
-    fn watch(
+    fn with_socket(
         &mut self,
         key: Key,
         how: impl FnOnce(&mut Io, &Poll, &Connection, Token) -> io::Result<()>,
@@ -338,5 +400,7 @@ impl Core {
     }
 }
 
+/// Holders of buffer memory that one look at all connections finds.
+const HOLDERS: usize = 256;
 /// Queues kept for the next connection that falls behind.
 const SPARE_QUEUES: usize = 64;

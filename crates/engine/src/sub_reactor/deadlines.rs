@@ -6,10 +6,11 @@ use wheelhouse_wheel::Tick;
 
 use super::Core;
 use crate::{
-    CloseReason, TimerKind,
+    CloseReason, Control, TimerKind,
     connection::{Connection, Flags, Phase},
     id::Key,
     options,
+    rules::Heartbeat,
 };
 
 /// What an entry of the wheel stands for, in 8 bytes.
@@ -25,6 +26,8 @@ pub(crate) enum Due {
     Accept,
     /// Giving memory back after a storm.
     Housekeeping,
+    /// The end of a drain.
+    Stop,
 }
 
 /// A connection's key and a timer's kind, packed so that [`Due`] has 8 bytes.
@@ -50,6 +53,14 @@ impl ConnTimer {
     pub(super) fn kind(self) -> TimerKind {
         TimerKind(u32::from_le_bytes(self.kind))
     }
+}
+
+/// What is to be done when a connection's nearest deadline has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deadline {
+    Close(CloseReason),
+    Ping,
+    Measure,
 }
 
 /// The longest that a timer waits.
@@ -79,60 +90,88 @@ impl Core {
         }
     }
 
-    /// A connection's entry has fired: closes what is due, or puts the entry back where it belongs.
+    /// A connection's entry has fired: does what is due, or puts the entry back where it belongs.
     pub(super) fn meet_deadline(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.deadline = None;
-        if connection.phase == Phase::Closed {
-            return;
-        }
         let nearest = self.connections.get(key).and_then(|connection| self.nearest(connection));
         match nearest {
-            Some((at, reason)) if at <= self.clock.tick() => match reason {
+            Some((at, deadline)) if at <= self.clock.tick() => match deadline {
                 // Who does not read would not see a FIN either.
-                CloseReason::WriteStall => self.reset(key, reason),
-                reason => self.close(key, reason),
+                Deadline::Close(reason @ CloseReason::WriteStall) => self.reset(key, reason),
+                Deadline::Close(reason) => self.close(key, reason),
+                Deadline::Ping => self.ask_whether_it_lives(key),
+                Deadline::Measure => self.measure(key),
             },
             _ => self.arm(key),
         }
     }
 
-    /// The nearest of all that the connection must not outlive.
-    fn nearest(&self, connection: &Connection) -> Option<(Tick, CloseReason)> {
+    /// The nearest of all that the connection must not outlive, or be left alone for.
+    fn nearest(&self, connection: &Connection) -> Option<(Tick, Deadline)> {
         let options = self.options();
-        let after = |since, limit: Duration, reason| (self.clock.tick_after(since, limit), reason);
-        let stall = |limit: Option<Duration>| {
-            let queue = connection.outbound.as_ref().filter(|queue| !queue.is_empty())?;
-            limit.map(|limit| after(queue.progress, limit, CloseReason::WriteStall))
+        let due = |since, limit: Duration, reason| Some((self.clock.tick_after(since, limit), reason));
+        let after = |since, limit: Option<Duration>, reason| {
+            limit.and_then(|limit| due(since, limit, Deadline::Close(reason)))
         };
+        let queue = connection.outbound.as_ref().filter(|queue| !queue.is_empty());
+        let stall = |limit| queue.and_then(|queue| after(queue.progress, limit, CloseReason::WriteStall));
+        let earliest =
+            |all: &[Option<(Tick, Deadline)>]| all.iter().flatten().min_by_key(|(at, _)| *at).copied();
         match connection.phase {
-            Phase::Closed => None,
+            Phase::Closed | Phase::Detaching => None,
             Phase::Connecting => {
                 let dialling = connection.extras.as_ref()?.dialling.as_ref()?;
-                Some((dialling.deadline, CloseReason::ConnectTimeout))
+                Some((dialling.deadline, Deadline::Close(CloseReason::ConnectTimeout)))
             }
-            Phase::Finishing => stall(options.write_stall_timeout.or(Some(options.close_timeout))),
+            Phase::Handshaking => {
+                after(connection.since, Some(options.handshake_timeout), CloseReason::Handshake)
+            }
+            Phase::Finishing => earliest(&[
+                stall(options.write_stall_timeout.or(Some(options.close_timeout))),
+                self.next_measure(connection),
+            ]),
             Phase::Lingering => {
-                Some(after(connection.since, options.close_timeout, CloseReason::CloseTimeout))
+                after(connection.since, Some(options.close_timeout), CloseReason::CloseTimeout)
             }
             Phase::Open => {
-                let idle = self
-                    .idle_timeout(connection)
-                    .map(|limit| after(connection.last_activity, limit, CloseReason::Idle));
-                let lifetime =
-                    options.lifetime.map(|limit| after(connection.since, limit, CloseReason::Lifetime));
-                let authentication = self
-                    .profiles
-                    .get(connection.profile)
-                    .and_then(|profile| profile.authentication)
-                    .filter(|_| !connection.flags.contains(Flags::AUTHENTICATED))
-                    .map(|limit| after(connection.since, limit, CloseReason::Auth));
-                [idle, lifetime, authentication, stall(options.write_stall_timeout)]
-                    .into_iter()
-                    .flatten()
-                    .min_by_key(|(at, _)| *at)
+                let rules = self.profiles.get(connection.profile).map(|profile| &profile.rules);
+                let authentication = rules
+                    .and_then(|rules| rules.authentication)
+                    .filter(|_| !connection.flags.contains(Flags::AUTHENTICATED));
+                earliest(&[
+                    after(connection.last_activity, self.idle_timeout(connection), CloseReason::Idle),
+                    after(connection.since, options.lifetime, CloseReason::Lifetime),
+                    after(connection.since, authentication, CloseReason::Auth),
+                    stall(options.write_stall_timeout),
+                    self.next_measure(connection),
+                    rules.and_then(|rules| self.next_heartbeat(connection, rules.heartbeat?)),
+                ])
             }
         }
+    }
+
+    /// With a ping unanswered the time of the peer's last sign of life counts, else the time of the next ping.
+    fn next_heartbeat(&self, connection: &Connection, heartbeat: Heartbeat) -> Option<(Tick, Deadline)> {
+        let silent_since = connection.last_activity;
+        let is_unanswered = connection.flags.contains(Flags::PINGED)
+            && self.clock.since(silent_since) > self.clock.since(connection.pinged);
+        Some(match is_unanswered {
+            true => {
+                let at = self.clock.tick_after(silent_since, heartbeat.timeout);
+                (at, Deadline::Close(CloseReason::Idle))
+            }
+            false => (self.clock.tick_after(silent_since, heartbeat.every), Deadline::Ping),
+        })
+    }
+
+    fn ask_whether_it_lives(&mut self, key: Key) {
+        let stamp = self.clock.stamp();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.pinged = stamp;
+        connection.flags |= Flags::PINGED;
+        self.send_control(key, &Control::Ping(&[]));
+        self.arm(key);
     }
 
     fn idle_timeout(&self, connection: &Connection) -> Option<Duration> {
@@ -189,11 +228,14 @@ impl Core {
 
     pub(crate) fn set_reactor_timer(&mut self, kind: TimerKind, after: Duration) {
         let at = self.clock.tick_from_now(clamp(after));
-        match self.timers.iter().find(|(set, _)| *set == kind) {
-            Some(&(_, entry)) => {
+        match self.timers.get(&kind) {
+            Some(&entry) => {
                 self.wheel.reschedule(entry, at);
             }
-            None => self.timers.push((kind, self.wheel.schedule(at, Due::ReactorTimer(kind)))),
+            None => {
+                let entry = self.wheel.schedule(at, Due::ReactorTimer(kind));
+                self.timers.insert(kind, entry);
+            }
         }
     }
 
@@ -202,8 +244,7 @@ impl Core {
     }
 
     pub(super) fn forget_reactor_timer(&mut self, kind: TimerKind) -> Option<wheelhouse_wheel::TimerKey> {
-        let position = self.timers.iter().position(|(set, _)| *set == kind)?;
-        Some(self.timers.swap_remove(position).1)
+        self.timers.remove(&kind)
     }
 
     /// Takes every entry of a connection off the wheel: it is going.

@@ -26,7 +26,7 @@ impl Core {
         if self.stopping {
             return Err(Error::Stopping);
         }
-        let profile = self.profiles.join(&to.framing, to.marks, to.policy).ok_or_else(too_many_kinds)?;
+        let profile = self.profiles.join(&to.framing, to.rules).ok_or_else(Error::too_many_kinds)?;
         let id = self.new_dialled(profile, &to)?;
         self.stats.dialled += 1;
         match address {
@@ -159,14 +159,6 @@ impl Core {
     fn dialling(&mut self, key: Key) -> Option<&mut Dialling> {
         let connection = self.connections.get_mut(key).filter(|c| c.phase == Phase::Connecting)?;
         connection.extras.as_mut()?.dialling.as_mut()
-    }
-}
-
-fn too_many_kinds() -> Error {
-    Error::BadOption {
-        option: "framing",
-        value: "one more kind of connection than 65536".into(),
-        allowed: "65536 kinds at once: connections that are alike share a clone of one framing".into(),
     }
 }
 

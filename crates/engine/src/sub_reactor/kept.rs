@@ -3,10 +3,19 @@
 use super::{Core, read::ReadBuffer};
 use crate::{
     CloseReason, Kind,
-    connection::{Flags, Inbound, Linear, Phase},
+    connection::{Connection, Flags, Inbound, Linear, Phase},
     id::Key,
 };
 use wheelhouse_ring::Ring;
+
+/// What the handler and its protocol left of a frame.
+pub(super) struct Left<'a> {
+    pub(super) rest: &'a [u8],
+    /// Bytes that the protocol needs, these included.
+    pub(super) need: usize,
+    /// A message begins with them, and not with what was kept before.
+    pub(super) begins: bool,
+}
 
 impl Core {
     /// Moves what the connection kept to the end of the head-room; how much it was.
@@ -33,10 +42,11 @@ impl Core {
 
     /// Keeps what nobody could use yet: a few bytes inside the connection, more in a ring, a large message in storage of
     /// its size.
-    pub(super) fn keep(&mut self, key: Key, rest: &[u8], need: usize, body: usize) {
+    pub(super) fn keep(&mut self, key: Key, left: Left<'_>, body: usize) {
+        let Left { rest, need, begins } = left;
         let limit = self.options().inbound_limit;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if !matches!(connection.phase, Phase::Open) {
+        if !matches!(connection.phase, Phase::Open | Phase::Detaching) {
             return;
         }
         let is_paused = !connection.takes_input();
@@ -46,17 +56,14 @@ impl Core {
             return self.reset(key, CloseReason::InboundOverflow);
         }
         if rest.len() <= Inbound::INLINE && need <= body {
-            let mut bytes = [0; Inbound::INLINE];
-            bytes[..rest.len()].copy_from_slice(rest);
-            connection.inbound = Inbound::Inline { len: rest.len() as u8, bytes };
+            connection.inbound = Inbound::inline(rest);
         } else if rest.len() <= body && (need <= body || is_paused) {
             self.keep_in_ring(key, rest);
-        } else {
-            if self.make_room(key, rest.len()) {
-                let linear = Linear { bytes: rest.to_vec(), filled: rest.len(), need };
-                self.put_linear(key, Box::new(linear));
-            }
+        } else if self.make_room(key, rest.len()) {
+            let linear = Linear { bytes: rest.to_vec(), filled: rest.len(), need };
+            self.put_linear(key, Box::new(linear));
         }
+        self.pace_input(key, begins);
     }
 
     /// Keeps a message that the handler cannot take now.
@@ -86,7 +93,7 @@ impl Core {
         true
     }
 
-    fn keep_in_ring(&mut self, key: Key, rest: &[u8]) {
+    pub(super) fn keep_in_ring(&mut self, key: Key, rest: &[u8]) {
         let mut ring = Ring::new();
         while ring.write(&mut self.pool, rest).is_err() {
             if !self.relieve(key, rest.len()) {
@@ -113,7 +120,8 @@ impl Core {
     /// Puts storage that is in the account into the connection, or drops it when it is of no use any more.
     pub(super) fn put_linear(&mut self, key: Key, linear: Box<Linear>) {
         let limit = self.options().inbound_limit;
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
+        let is_of_use = |c: &&mut Connection| matches!(c.phase, Phase::Open | Phase::Detaching);
+        let Some(connection) = self.connections.get_mut(key).filter(is_of_use) else {
             return self.remove_linear(linear.bytes.len());
         };
         if connection.takes_input() && linear.need > limit + 1 {

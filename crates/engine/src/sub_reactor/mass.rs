@@ -32,6 +32,7 @@ pub(crate) struct Mass {
 
 enum Work {
     Broadcast(Broadcast),
+    Finish,
     Shutdown,
     Many { to: Arc<[ConnId]>, next: usize, broadcast: Broadcast },
 }
@@ -48,6 +49,10 @@ impl Mass {
         Mass { work, cursor: Key(0), before, ahead: HashSet::new() }
     }
 
+    fn finish(before: Sequence) -> Self {
+        Mass::new(Work::Finish, before)
+    }
+
     pub(super) fn shutdown(before: Sequence) -> Self {
         Mass::new(Work::Shutdown, before)
     }
@@ -59,6 +64,16 @@ impl Core {
         let broadcast = Broadcast { to, payload, encoded: Vec::new() };
         let before = self.connections.next_sequence();
         self.masses.push_back(Mass::new(Work::Broadcast(broadcast), before));
+    }
+
+    /// As every broadcast, behind those that were asked for before.
+    pub(crate) fn finish_all(&mut self) {
+        let before = self.connections.next_sequence();
+        let is_asked_already =
+            |mass: &Mass| matches!(mass.work, Work::Finish) && mass.before == before && mass.cursor == Key(0);
+        if !self.masses.iter().any(is_asked_already) {
+            self.masses.push_back(Mass::finish(before));
+        }
     }
 
     pub(super) fn send_many(&mut self, to: Arc<[ConnId]>, payload: Payload<'static>) {
@@ -119,7 +134,7 @@ impl Core {
 
     /// The work is done, and its place in the mailbox free.
     fn finish_mass(&self, mass: &Mass) {
-        if !matches!(mass.work, Work::Shutdown) {
+        if matches!(mass.work, Work::Broadcast(_) | Work::Many { .. }) {
             self.mailbox().release();
         }
     }
@@ -145,7 +160,7 @@ impl Core {
                         self.deliver(key, broadcast);
                     }
                 }
-                work @ Work::Broadcast(_) if is_due && key >= mass.cursor => {
+                work @ (Work::Broadcast(_) | Work::Finish) if is_due && key >= mass.cursor => {
                     mass.ahead.insert(key);
                     self.do_one(key, work);
                 }
@@ -158,6 +173,7 @@ impl Core {
 
     fn do_one(&mut self, key: Key, work: &mut Work) {
         match work {
+            Work::Finish => self.finish_now(key),
             Work::Shutdown => self.close(key, CloseReason::Shutdown),
             Work::Broadcast(broadcast) | Work::Many { broadcast, .. } => self.deliver(key, broadcast),
         }

@@ -3,25 +3,29 @@
 use std::{
     io::ErrorKind,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mio::{Events, Token};
 use wheelhouse_wheel::Progress;
 
 mod begin;
+mod change;
 mod close;
 mod core;
 mod deadlines;
 mod dial;
+mod handshake;
 mod kept;
 mod mass;
+mod pace;
 mod read;
 mod send;
 mod serve;
 #[cfg(test)]
 mod simulated;
 mod stage;
+mod stop;
 mod write;
 
 pub(crate) use self::{
@@ -34,6 +38,7 @@ use crate::{
     accept::{Acceptor, RETRY, Round},
     mailbox::Command,
     main_reactor::{WAKER, listener_token},
+    watched::Watched,
 };
 
 /// Commands carried out in one turn, at most.
@@ -56,6 +61,8 @@ pub(crate) struct SubReactor<H: Handler> {
     accept_put_off: bool,
     has_more_commands: bool,
     has_more_timers: bool,
+    /// When it last had something to do, for who polls on for a while.
+    last_busy: Instant,
 }
 
 impl<H: Handler> SubReactor<H> {
@@ -69,6 +76,7 @@ impl<H: Handler> SubReactor<H> {
             accept_put_off: false,
             has_more_commands: false,
             has_more_timers: false,
+            last_busy: Instant::now(),
         }
     }
 
@@ -93,6 +101,9 @@ impl<H: Handler> SubReactor<H> {
     fn turn(&mut self) -> bool {
         self.sleep();
         self.stage.core.clock.read();
+        if !self.events.is_empty() {
+            self.last_busy = self.stage.core.clock.now();
+        }
         self.serve_events();
         self.work()
     }
@@ -103,10 +114,16 @@ impl<H: Handler> SubReactor<H> {
         self.accept();
         self.serve_commands();
         self.fire_timers();
+        if !self.stage.core.adopted.is_empty() {
+            self.stage.open_adopted();
+        }
         if !self.stage.core.masses.is_empty() {
             self.stage.core.advance_mass();
         }
         self.stage.end_turn();
+        if self.stage.core.draining.is_some() {
+            self.advance_drain();
+        }
         !self.stage.core.is_stopped()
     }
 
@@ -115,7 +132,9 @@ impl<H: Handler> SubReactor<H> {
         let core = &mut self.stage.core;
         let has_work = self.has_more_commands || self.has_more_timers || core.has_work();
         let accepts = !self.accept_put_off && self.acceptor.as_ref().is_some_and(Acceptor::is_ready);
-        let timeout = match has_work || accepts || !core.mailbox().fall_asleep() {
+        let now = core.clock.now();
+        let spins = core.options().busy_poll.is_some_and(|time| now - self.last_busy < time);
+        let timeout = match has_work || accepts || spins || !core.mailbox().fall_asleep() {
             true => Some(Duration::ZERO),
             false => core.until_next_deadline(),
         };
@@ -137,6 +156,7 @@ impl<H: Handler> SubReactor<H> {
                 WAKER => {}
                 token => match id_of(token) {
                     Some(id) => self.stage.serve(id, Readiness::from(event), &mut self.buffer),
+                    None if Watched::has(token) => self.stage.serve_watched(token),
                     None => {
                         if let Some(acceptor) = &mut self.acceptor {
                             acceptor.set_ready(token.0 - 1);
@@ -159,14 +179,15 @@ impl<H: Handler> SubReactor<H> {
             return;
         }
         let shared = Arc::clone(&self.stage.core.shared);
-        let limit = shared.options.max_connections;
-        let is_full = || limit.is_some_and(|limit| shared.count() >= limit);
         let here = &shared.reactors[self.stage.core.id.index()];
         let stage = &mut self.stage;
-        let round = acceptor.accept(is_full, |accepted| {
-            here.load.fetch_add(1, Ordering::Relaxed);
-            stage.admit(accepted);
-        });
+        let round = acceptor.accept(
+            |accepted| shared.admits(accepted),
+            |accepted| {
+                here.load.fetch_add(1, Ordering::Relaxed);
+                stage.admit(accepted);
+            },
+        );
         acceptor.trouble.move_to(&mut self.stage.core.stats);
         if round == Round::Failed {
             self.accept_put_off = true;
@@ -180,6 +201,7 @@ impl<H: Handler> SubReactor<H> {
         self.has_more_commands = false;
         if !(self.stage.core.local.is_empty() && self.stage.core.mailbox().is_empty()) {
             self.has_more_commands = self.stage.serve_commands() == COMMANDS;
+            self.last_busy = self.stage.core.clock.now();
         }
         self.stage.core.mailbox().announce_room(|reactor| {
             let shared = &self.stage.core.shared;
@@ -216,16 +238,14 @@ impl Core {
             && self.writable.is_empty()
             && self.doomed.is_empty()
             && self.masses.is_empty()
-            && self.local.is_empty())
+            && self.local.is_empty()
+            && self.adopted.is_empty()
+            && self.detaching.is_empty())
     }
 
     fn until_next_deadline(&self) -> Option<Duration> {
         let next = if self.wheel.is_empty() { None } else { self.wheel.next() };
         next.map(|tick| self.clock.until(tick))
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stopping && self.connections.len() == 0 && self.masses.is_empty()
     }
 
     /// Shows the turn's counters to other threads, and looks ahead to tidying up.

@@ -5,9 +5,9 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use super::{Core, stage::Stage};
+use super::{Core, kept::Left, stage::Stage};
 use crate::{
-    Action, CloseReason, ConnId, Decoded, Handler, Input, Message, ProtocolError,
+    Action, CloseReason, ConnId, Control, Decoded, Handler, Input, Message, ProtocolError,
     connection::{Flags, Inbound, Phase},
     id::Key,
     protocol::Frame,
@@ -32,7 +32,7 @@ impl ReadBuffer {
         ReadBuffer { bytes: vec![0; 2 * size], body: size, scratch: Vec::new() }
     }
 
-    fn room(&mut self) -> &mut [u8] {
+    pub(super) fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[self.body..]
     }
 
@@ -41,13 +41,13 @@ impl ReadBuffer {
         &mut self.bytes[self.body - kept..self.body]
     }
 
-    fn frame(&mut self, kept: usize, read: usize) -> (&mut [u8], &mut Vec<u8>) {
+    pub(super) fn frame(&mut self, kept: usize, read: usize) -> (&mut [u8], &mut Vec<u8>) {
         (&mut self.bytes[self.body - kept..self.body + read], &mut self.scratch)
     }
 }
 
 /// What one read brought about.
-enum Step {
+pub(super) enum Step {
     /// So many bytes, and there may be more.
     More(usize),
     /// The kernel has no more, or the connection wants none.
@@ -59,6 +59,13 @@ struct Offered {
     used: usize,
     /// Bytes that the protocol needs, those left over included.
     need: usize,
+}
+
+impl Offered {
+    /// What is left; `is_new` when none of the frame had been kept before.
+    fn left<'a>(&self, frame: &'a [u8], is_new: bool) -> Left<'a> {
+        Left { rest: &frame[self.used..], need: self.need, begins: is_new || self.used > 0 }
+    }
 }
 
 impl<H: Handler> Stage<H> {
@@ -97,9 +104,8 @@ impl<H: Handler> Stage<H> {
         let kept = if connection.inbound.is_empty() { 0 } else { core.move_kept(id.key(), buffer) };
         let (frame, scratch) = buffer.frame(kept, n);
         let offered = self.offer(id, is_raw, frame, scratch);
-        let rest = &frame[offered.used..];
-        if !rest.is_empty() {
-            self.core.keep(id.key(), rest, offered.need, size);
+        if offered.used < frame.len() {
+            self.core.keep(id.key(), offered.left(frame, kept == 0), size);
         }
         self.after(id, n, size)
     }
@@ -108,8 +114,10 @@ impl<H: Handler> Stage<H> {
     #[cold]
     fn read_specially(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
         let Some(connection) = self.core.connections.get(id.key()) else { return Step::Done };
-        if connection.phase == Phase::Lingering {
-            return self.discard(id.key(), buffer);
+        match connection.phase {
+            Phase::Lingering => return self.discard(id.key(), buffer),
+            Phase::Handshaking => return self.read_header(id, buffer),
+            _ => {}
         }
         if !connection.takes_input() || connection.flags.contains(Flags::EOF) {
             return Step::Done;
@@ -119,7 +127,7 @@ impl<H: Handler> Stage<H> {
 
     /// Whether to read again: a short read from a TCP socket means drained, unless the event told of more than data.
     #[inline]
-    fn after(&mut self, id: ConnId, n: usize, size: usize) -> Step {
+    pub(super) fn after(&mut self, id: ConnId, n: usize, size: usize) -> Step {
         let Some(connection) = self.core.connections.get_mut(id.key()) else { return Step::Done };
         if n < size && !connection.flags.intersects(Flags::THOROUGH | Flags::UNIX) {
             connection.flags.remove(Flags::READABLE);
@@ -130,7 +138,7 @@ impl<H: Handler> Stage<H> {
 
     /// The kernel gave nothing: for now, because of an error, or because of the peer's FIN after the last data.
     #[cold]
-    fn end_of_input(&mut self, id: ConnId, received: io::Result<usize>) -> Step {
+    pub(super) fn end_of_input(&mut self, id: ConnId, received: io::Result<usize>) -> Step {
         let key = id.key();
         let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
         match received {
@@ -151,15 +159,51 @@ impl<H: Handler> Stage<H> {
     /// Offers the handler a frame, as the connection's protocol cuts it.
     #[inline]
     fn offer(&mut self, id: ConnId, is_raw: bool, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
-        if !is_raw {
-            return self.offer_messages(id, frame, scratch);
+        let offered = match is_raw {
+            true => self.offer_data(id, frame),
+            false => self.offer_messages(id, frame, scratch),
+        };
+        if offered.used < frame.len() {
+            self.offer_rest(id, is_raw, offered, frame, scratch)
+        } else {
+            offered
         }
+    }
+
+    #[inline]
+    fn offer_data(&mut self, id: ConnId, frame: &mut [u8]) -> Offered {
         let len = frame.len();
         self.core.stats.messages_in += 1;
         let mut input = Input::new(frame);
         self.call(id, |handler, conn, session| handler.on_data(conn, session, &mut input));
         let left = input.len();
         Offered { used: len - left, need: left + 1 }
+    }
+
+    /// A handler that has changed from raw bytes to messages, or back, is offered what is left in the new way.
+    #[cold]
+    fn offer_rest(
+        &mut self,
+        id: ConnId,
+        mut was_raw: bool,
+        mut offered: Offered,
+        frame: &mut [u8],
+        scratch: &mut Vec<u8>,
+    ) -> Offered {
+        while let Some(connection) = self.core.connections.get(id.key())
+            && connection.flags.contains(Flags::RAW) != was_raw
+            && connection.takes_input()
+            && offered.used < frame.len()
+        {
+            was_raw = !was_raw;
+            let rest = &mut frame[offered.used..];
+            let more = match was_raw {
+                true => self.offer_data(id, rest),
+                false => self.offer_messages(id, rest, scratch),
+            };
+            offered = Offered { used: offered.used + more.used, need: more.need };
+        }
+        offered
     }
 
     fn offer_messages(&mut self, id: ConnId, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
@@ -184,13 +228,14 @@ impl<H: Handler> Stage<H> {
             let before = used;
             used += left - input.len();
             match decoded {
-                Ok(Ok(Decoded::Message(_))) if used == before => {
+                Ok(Ok(Decoded::Message(_) | Decoded::Control(_))) if used == before => {
                     let error =
                         ProtocolError("the protocol made a message of no bytes: it would for ever".into());
                     self.core.violated(key, io::Error::new(ErrorKind::InvalidData, error));
                     return Offered { used, need: 0 };
                 }
                 Ok(Ok(Decoded::Message(message))) => self.offer_message(id, message),
+                Ok(Ok(Decoded::Control(control))) => self.offer_control(id, control),
                 // What it needs is more than it has, whatever it says.
                 Ok(Ok(Decoded::Need(need))) => return Offered { used, need: need.max(left + 1) },
                 Ok(Err(error)) => {
@@ -212,6 +257,15 @@ impl<H: Handler> Stage<H> {
         if action == Some(Action::Hold) {
             self.core.hold(id.key(), message.kind(), message.bytes());
         }
+    }
+
+    /// A ping is answered whatever the handler thinks of it.
+    fn offer_control(&mut self, id: ConnId, control: Control<'_>) {
+        self.core.settle();
+        if let Control::Ping(data) = control {
+            self.core.send_control(id.key(), &Control::Pong(data));
+        }
+        self.call(id, |handler, conn, session| handler.on_control(conn, session, control));
     }
 
     /// What waited while the connection was paused comes before what is read next.
@@ -249,9 +303,32 @@ impl<H: Handler> Stage<H> {
         let kept = self.core.move_kept(key, buffer);
         let (frame, scratch) = buffer.frame(kept, 0);
         let offered = self.offer(id, is_raw, frame, scratch);
-        let rest = &frame[offered.used..];
-        if !rest.is_empty() {
-            self.core.keep(key, rest, offered.need, size);
+        if offered.used < frame.len() {
+            self.core.keep(key, offered.left(frame, false), size);
+        }
+    }
+
+    /// The first input of a connection whose handshake is over: what the last `frame` bytes in the buffer hold behind the
+    /// first `header`.
+    pub(super) fn offer_first(
+        &mut self,
+        id: ConnId,
+        kept: usize,
+        n: usize,
+        header: usize,
+        buffer: &mut ReadBuffer,
+    ) {
+        let Some(connection) = self.core.connections.get(id.key()) else { return };
+        let is_raw = connection.flags.contains(Flags::RAW);
+        let size = buffer.room().len();
+        let (frame, scratch) = buffer.frame(kept, n);
+        let frame = &mut frame[header..];
+        let offered = match connection.takes_input() && !frame.is_empty() {
+            true => self.offer(id, is_raw, frame, scratch),
+            false => Offered { used: 0, need: 0 },
+        };
+        if offered.used < frame.len() {
+            self.core.keep(id.key(), offered.left(frame, true), size);
         }
     }
 
@@ -299,9 +376,9 @@ impl<H: Handler> Stage<H> {
             return self.core.put_linear(key, linear);
         }
         self.core.remove_linear(linear.bytes.len());
-        let rest = &linear.bytes[offered.used..linear.filled];
-        if !rest.is_empty() {
-            self.core.keep(key, rest, offered.need, buffer.body);
+        let frame = &linear.bytes[..linear.filled];
+        if offered.used < frame.len() {
+            self.core.keep(key, offered.left(frame, true), buffer.body);
         }
     }
 

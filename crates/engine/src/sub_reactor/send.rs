@@ -7,7 +7,7 @@ use std::{
 
 use super::{Core, write::CORK};
 use crate::{
-    CloseReason, Kind, Payload, Policy, Refusal, Sent,
+    CloseReason, Control, Kind, Payload, Policy, Refusal, Sent,
     conn::GONE,
     connection::{Connection, Flags, Phase},
     id::Key,
@@ -17,6 +17,9 @@ use crate::{
 
 /// From here on a payload is written from where it lies: a copy would cost more than it saves.
 const DIRECT: usize = 4 << 10;
+
+/// What pings and pongs may take beyond the limit, in bytes: a peer that pings and never reads costs no more.
+const CONTROL_ROOM: usize = 4 << 10;
 
 impl Core {
     #[inline]
@@ -95,6 +98,39 @@ impl Core {
         }
     }
 
+    /// Frames a ping or pong. It leaves though the queue is at its limit: who reads slowly is not yet gone.
+    pub(crate) fn send_control(&mut self, key: Key, control: &Control<'_>) -> Sent {
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+        let Some(connection) = self.connections.get(key) else { return GONE };
+        if connection.phase != Phase::Open || !connection.takes_output() {
+            return GONE;
+        }
+        let profile = connection.profile;
+        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| p.frame()) else {
+            return Sent::Refused(Refusal::NotEncodable);
+        };
+        let mut encoded = std::mem::take(&mut self.encoded);
+        encoded.clear();
+        let mut out = Output::new(&mut encoded);
+        let sent = match guarded(&mut self.panicked, || protocol.encode_control(control, &mut out)) {
+            Some(Ok(())) if self.is_within_limit(key, encoded.len(), CONTROL_ROOM) => {
+                match self.take(key, Body::Borrowed(&encoded)) {
+                    Sent::Accepted => self.level(key),
+                    refused => refused,
+                }
+            }
+            Some(Ok(())) => {
+                self.stats.sends_refused += 1;
+                Sent::Refused(Refusal::OverLimit)
+            }
+            failed => self.not_encoded(key, failed),
+        };
+        self.encoded = encoded;
+        sent
+    }
+
     pub(crate) fn send_vectored(&mut self, key: Key, kind: Kind, parts: &[&[u8]]) -> Sent {
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
@@ -107,7 +143,7 @@ impl Core {
     /// Queues framing and body as one message: all of it or nothing.
     fn queue_encoded(&mut self, key: Key, bytes: &[u8], shared: Option<SharedBody>) -> Sent {
         let Some(SharedBody { at, body }) = shared else { return self.queue(key, Body::Borrowed(bytes)) };
-        if !self.is_within_limit(key, bytes.len() + body.len()) {
+        if !self.is_within_limit(key, bytes.len() + body.len(), 0) {
             return self.refuse(key);
         }
         let (before, behind) = bytes.split_at(at);
@@ -122,7 +158,7 @@ impl Core {
     /// Queues one message's bytes, framed or raw.
     pub(super) fn queue(&mut self, key: Key, body: Body<'_>) -> Sent {
         let len = body.len();
-        if !self.is_within_limit(key, len) {
+        if !self.is_within_limit(key, len, 0) {
             return self.refuse(key);
         }
         match self.take(key, body) {
@@ -133,7 +169,7 @@ impl Core {
 
     /// What may be gathered for a connection: no more than its high mark.
     fn cork_limit(&self, connection: &Connection) -> usize {
-        self.profiles.get(connection.profile).map_or(0, |profile| profile.marks.high.min(CORK))
+        self.profiles.get(connection.profile).map_or(0, |profile| profile.rules.marks.high.min(CORK))
     }
 
     /// Whether the owner's queue is empty, so that the cork is what comes next, and has room.
@@ -167,9 +203,9 @@ impl Core {
         self.enqueue(key, body)
     }
 
-    /// Whether so many more bytes may wait; what is gathered is offered to the kernel before the answer is no.
-    fn is_within_limit(&mut self, key: Key, len: usize) -> bool {
-        let limit = self.profile_of(key).map_or(usize::MAX, |profile| profile.marks.limit);
+    /// Whether so many more bytes may wait, the limit exceeded by at most `beyond`; what is gathered is offered to the kernel before the answer is no.
+    fn is_within_limit(&mut self, key: Key, len: usize, beyond: usize) -> bool {
+        let limit = self.profile_of(key).map_or(usize::MAX, |profile| profile.rules.marks.limit + beyond);
         let waiting =
             |core: &Core| core.connections.get(key).map_or(0, Connection::queued) + core.corked(key);
         if waiting(self) + len > limit && self.corked(key) > 0 {
@@ -181,7 +217,7 @@ impl Core {
     /// Meets a send beyond the limit as the policy says.
     fn refuse(&mut self, key: Key) -> Sent {
         self.stats.sends_refused += 1;
-        match self.profile_of(key).map(|profile| profile.policy) {
+        match self.profile_of(key).map(|profile| profile.rules.policy) {
             Some(Policy::DropMessage) => self.stats.messages_dropped += 1,
             Some(Policy::Close) => self.reset(key, CloseReason::BackPressure),
             _ => {}
@@ -201,7 +237,7 @@ impl Core {
     }
 
     pub(super) fn pause_above_high(&mut self, key: Key) -> bool {
-        let Some(high) = self.profile_of(key).map(|profile| profile.marks.high) else { return false };
+        let Some(high) = self.profile_of(key).map(|profile| profile.rules.marks.high) else { return false };
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let above = connection.queued() > high;
         if above && !connection.flags.contains(Flags::NO_AUTO_PAUSE) {

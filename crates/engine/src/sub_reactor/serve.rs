@@ -113,6 +113,9 @@ impl<H: Handler> Stage<H> {
         if !self.core.dirty.is_empty() {
             self.core.flush_dirty();
         }
+        if !self.core.detaching.is_empty() {
+            self.core.take_out();
+        }
         if !self.core.panicked.is_empty() {
             self.tell_of_panics();
         }

@@ -13,10 +13,10 @@ use crate::{
     Action, Closed, Conn, ConnId, Framing, Handler, Listener, ListenerId, Message, Sent,
     accept::Accepted,
     connection::{Connection, Flags},
-    engine::Parts,
     id::{Key, Sequence},
     io::{Io, Simulator},
     options::Options,
+    parts::Parts,
 };
 
 /// splitmix64: small, seeded, and the same everywhere.
@@ -182,7 +182,14 @@ impl World {
         let core = &self.stage.core;
         let (reactor, sequence) = (core.id, core.connections.next_sequence());
         self.kernel.0.borrow_mut().sockets.insert(sequence.0, socket);
-        let accepted = Accepted { fd: None, peer: None, listener: ListenerId(0), is_unix: false };
+        let accepted = Accepted {
+            fd: None,
+            peer: None,
+            listener: ListenerId(0),
+            is_unix: false,
+            is_counted: false,
+            is_proxied: false,
+        };
         self.stage.admit(accepted);
         let key = Key(self.connections.len() as u32);
         self.connections.push((ConnId::new(reactor, key, sequence), sends));

@@ -2,12 +2,15 @@
 
 use std::{
     any::Any,
+    os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::Duration,
 };
 
-use super::{Core, core::Doomed, deadlines::Due};
+use mio::Token;
+
+use super::{Core, change::Inheritance, core::Doomed, deadlines::Due};
 use crate::{
     Action, CloseReason, Closed, Conn, ConnId, Handler, Reactor, TimerKind,
     connection::{Flags, Phase},
@@ -63,6 +66,15 @@ impl<H: Handler> Stage<H> {
         }
     }
 
+    /// A watched descriptor is ready.
+    pub(super) fn serve_watched(&mut self, token: Token) {
+        let Some((tag, fd)) = self.core.watched.find(token) else {
+            self.core.stats.stale_events += 1;
+            return;
+        };
+        self.call_reactor(|handler, reactor| handler.on_ready(reactor, tag, fd.as_fd()));
+    }
+
     /// A callback of the reactor's own.
     pub(super) fn call_reactor(&mut self, callback: impl FnOnce(&mut H, &mut Reactor<'_>)) {
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
@@ -113,19 +125,40 @@ impl<H: Handler> Stage<H> {
             let key = doomed.key;
             let (reason, error, unsent) = (doomed.reason, doomed.error.take(), doomed.unsent);
             self.core.disarm(key);
+            if reason != CloseReason::Detached {
+                self.drop_heir(key);
+            }
             self.tell_closed(Doomed { key, reason, error, unsent });
         }
+        let mut taken_out = Vec::new();
         for index in 0..count {
-            let key = self.core.doomed[index].key;
-            self.core.dispose(key);
+            let Doomed { key, reason, .. } = self.core.doomed[index];
+            match reason {
+                CloseReason::Detached => taken_out.extend(self.core.hand_over(key)),
+                _ => self.core.dispose(key),
+            }
         }
         self.core.doomed.drain(..count);
+        for Inheritance { heir, detached } in taken_out {
+            self.call_reactor(|_, _| heir(detached));
+        }
+    }
+
+    /// Nobody will inherit: what the closure had captured is dropped, and that is somebody else's code.
+    fn drop_heir(&mut self, key: Key) {
+        let extras = self.core.connections.get_mut(key).and_then(|connection| connection.extras.as_mut());
+        if let Some(heir) = extras.and_then(|extras| extras.heir.take()) {
+            self.call_reactor(|_, _| drop(heir));
+        }
     }
 
     fn tell_closed(&mut self, doomed: Doomed) {
         let Doomed { key, reason, error, unsent } = doomed;
         self.core.stats.bytes_unsent += unsent;
         let Some(connection) = self.core.connections.get(key) else { return };
+        if connection.flags.contains(Flags::SHED) {
+            return;
+        }
         let opened = connection.flags.contains(Flags::OPENED);
         let (peer, sequence) = (connection.peer_addr(), connection.sequence);
         let tag = connection.extras.as_ref().map(|extras| extras.tag).unwrap_or_default();
@@ -136,7 +169,7 @@ impl<H: Handler> Stage<H> {
             Some(session) => session,
             // It could not be made, which has been told.
             None if reason == CloseReason::Panic => return,
-            // Dialled in vain: there was no callback, and now there is one.
+            // Dialled or accepted in vain: there was no callback, and now there is one.
             None => match catch_unwind(H::Session::default) {
                 Ok(session) => session,
                 Err(panic) => return self.tell_of_panic(panic),
@@ -227,7 +260,7 @@ impl<H: Handler> Stage<H> {
                 let (key, kind) = (timer.key(), timer.kind());
                 self.core.forget_timer(key, kind);
                 let Some(id) = self.core.connections.id(key) else { return };
-                if self.core.connections.get(key).is_some_and(|c| c.phase == Phase::Connecting) {
+                if self.core.connections.get(key).is_some_and(|c| c.phase < Phase::Open) {
                     // No callback comes before `on_open`.
                     return self.core.set_timer(key, kind, UNTIL_OPEN);
                 }
@@ -237,6 +270,7 @@ impl<H: Handler> Stage<H> {
             }
             Due::ReactorTimer(kind) => self.fire_reactor_timer(kind),
             Due::Housekeeping => self.tidy(),
+            Due::Stop => self.core.shared.stop(),
             Due::Accept => {}
         }
     }

@@ -141,7 +141,7 @@ impl Core {
         let written = self.io.send(connection, &self.cork.bytes);
         match written {
             Ok(n) if n == self.cork.bytes.len() => {
-                connection.last_activity = self.clock.stamp();
+                connection.output_taken(self.clock.stamp());
                 self.stats.bytes_out += n as u64;
                 self.cork.bytes.clear();
             }
@@ -201,7 +201,7 @@ impl Core {
             Ok(n) => {
                 self.stats.bytes_out += n as u64;
                 let stamp = self.clock.stamp();
-                self.connections.get_mut(key)?.last_activity = stamp;
+                self.connections.get_mut(key)?.output_taken(stamp);
                 Some(n)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Some(0),
@@ -261,6 +261,7 @@ impl Core {
     /// The kernel is full: it will say when it is not, and a peer that never reads has a deadline.
     fn blocked(&mut self, key: Key) {
         self.set_write_interest(key, true);
+        self.pace_output(key);
         self.arm(key);
     }
 
@@ -289,7 +290,7 @@ impl Core {
 
     /// At the low mark: reading goes on, and whoever was told `Full` hears of it.
     fn tell_if_low(&mut self, key: Key) {
-        let Some(low) = self.profile_of(key).map(|profile| profile.marks.low) else { return };
+        let Some(low) = self.profile_of(key).map(|profile| profile.rules.marks.low) else { return };
         let Some(id) = self.connections.id(key) else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.queued() > low {

@@ -22,6 +22,7 @@ fn cut(codec: &Codec, pieces: &[&[u8]]) -> Result<Cut, ProtocolError> {
                     assert!(need > before && input.len() == before, "{need} of {before}");
                     break;
                 }
+                Decoded::Control(control) => panic!("no pings here: {control:?}"),
             }
         }
         kept = input.take().to_vec();

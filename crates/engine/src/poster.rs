@@ -1,0 +1,130 @@
+use std::{marker::PhantomData, ops::Deref, time::Duration};
+
+use crate::{
+    Conn, ConnId, Handle, Handler, MailboxFull, Reactor, ReactorId,
+    mailbox::{Command, Place},
+    sub_reactor::Job,
+};
+
+/// A [`Handle`] that also knows the handler's type, which a posted closure needs.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Handler, Message, Poster};
+///
+/// struct Jobs {
+///     back: Poster<Jobs>,
+/// }
+///
+/// impl Handler for Jobs {
+///     type Session = u32;
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut u32, message: Message<'_>) -> Action {
+///         let (back, from, question) = (self.back.clone(), conn.id(), message.to_payload());
+///         std::thread::spawn(move || {
+///             let answer = question.bytes().len() as u32; // hard work
+///             let _ = back.post_to(from, move |_, conn, sum| {
+///                 *sum += answer;
+///                 conn.send(sum.to_string());
+///             });
+///         });
+///         Action::Continue
+///     }
+/// }
+/// ```
+pub struct Poster<H> {
+    handle: Handle,
+    handler: PhantomData<fn(&mut H)>,
+}
+
+impl<H: Handler> Poster<H> {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Poster { handle, handler: PhantomData }
+    }
+
+    /// Runs a closure on a reactor, with its handler.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the closure. When the reactor has stopped, or there is none of that number, it is dropped.
+    pub fn post<F>(&self, on: ReactorId, job: F) -> Result<(), MailboxFull<F>>
+    where
+        F: FnOnce(&mut H, &mut Reactor<'_>) + Send + 'static,
+    {
+        let Some(reactor) = self.shared.reactor(on).filter(|reactor| !reactor.mailbox.is_closed()) else {
+            return Ok(());
+        };
+        match self.reserve(on, reactor) {
+            Some(place) => {
+                let job = Command::Post(Box::new(Job::<H>::Reactor(Box::new(job))));
+                self.put_in(on, reactor, place, job);
+                Ok(())
+            }
+            None => Err(MailboxFull(job)),
+        }
+    }
+
+    /// Runs a closure beside a connection, with the handler and the connection's session; it is dropped when the connection
+    /// is gone or closing.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the closure.
+    pub fn post_to<F>(&self, id: ConnId, job: F) -> Result<(), MailboxFull<F>>
+    where
+        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
+    {
+        let Some((reactor, owner)) = self.owner(id) else { return Ok(()) };
+        let place = self.reserve(reactor, owner);
+        self.post_at(id, place, job)
+    }
+
+    /// As [`post_to`](Poster::post_to), waiting so long for room; on a reactor's thread it does not wait.
+    ///
+    /// # Errors
+    /// [`MailboxFull`] with the closure.
+    pub fn post_to_timeout<F>(&self, id: ConnId, job: F, wait: Duration) -> Result<(), MailboxFull<F>>
+    where
+        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
+    {
+        let Some((reactor, owner)) = self.owner(id) else { return Ok(()) };
+        let place = self.reserve_within(reactor, owner, wait);
+        self.post_at(id, place, job)
+    }
+
+    fn post_at<F>(&self, id: ConnId, place: Option<Place>, job: F) -> Result<(), MailboxFull<F>>
+    where
+        F: FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) + Send + 'static,
+    {
+        let (Some(place), Some(reactor)) = (place, self.shared.reactor(id.reactor())) else {
+            return Err(MailboxFull(job));
+        };
+        let job = Command::Post(Box::new(Job::<H>::Conn(id, Box::new(job))));
+        self.put_in(id.reactor(), reactor, place, job);
+        Ok(())
+    }
+}
+
+impl<H> Clone for Poster<H> {
+    fn clone(&self) -> Self {
+        Poster { handle: self.handle.clone(), handler: PhantomData }
+    }
+}
+
+impl<H> Deref for Poster<H> {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl<H> std::fmt::Debug for Poster<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Poster").field(&self.handle).finish()
+    }
+}
+
+const _: () = {
+    const fn shared<T: Clone + Send + Sync>() {}
+    struct NotSend(#[expect(dead_code)] std::rc::Rc<()>);
+    shared::<Handle>();
+    shared::<Poster<NotSend>>();
+};

@@ -1,0 +1,160 @@
+use std::{fmt, sync::Arc};
+
+use super::{
+    Control, LengthDelimited, Output, Protocol,
+    control::{Worded, Words},
+    lines::Lines,
+};
+use crate::{Error, Payload, Result};
+
+/// How a connection's bytes are cut into messages. The listener has one, or the [`Connect`](crate::Connect); the handler
+/// means the same by `on_message` and `send` over all of them.
+///
+/// ```
+/// use wheelhouse::{Framing, Listener};
+///
+/// let telnet = Listener::new("tcp://127.0.0.1:0").framing(Framing::lines(4096));
+/// ```
+#[derive(Clone)]
+pub struct Framing {
+    frame: Frame,
+    parameters: Parameters,
+    words: Option<Words>,
+}
+
+/// What a framing of the engine's own was made of: connections dialled alike share more than that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Parameters {
+    /// Raw, or a protocol of the user's own.
+    None,
+    Lines(usize),
+    LengthDelimited(LengthDelimited),
+}
+
+/// The longest line that can be asked for, in bytes.
+const LONGEST_LINE: usize = 64 << 20;
+
+/// The framings that the engine knows apart: raw bytes need no call through a table.
+#[derive(Clone)]
+pub(crate) enum Frame {
+    Raw,
+    Protocol(Arc<dyn Protocol>),
+}
+
+impl Framing {
+    /// No framing: bytes go to [`Handler::on_data`](crate::Handler::on_data) as they come.
+    pub fn raw() -> Self {
+        Framing { frame: Frame::Raw, parameters: Parameters::None, words: None }
+    }
+
+    /// Lines that end with LF or CR LF, each a message of kind text without its end; a sent payload gets an LF. A line of
+    /// more than `max` bytes (its end not counted; 1 B to 64 MiB) closes the connection with
+    /// [`CloseReason::Protocol`](crate::CloseReason::Protocol). What follows the last line end when the peer closes is
+    /// no line, and is dropped. A line beyond
+    /// [`Builder::inbound_limit`](crate::Builder::inbound_limit) ends with
+    /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow), whatever `max` is.
+    ///
+    /// A payload with an LF or CR in it is refused ([`Refusal::NotEncodable`]): it would be more lines than one.
+    pub fn lines(max: usize) -> Self {
+        Framing::new(Lines::new(max), Parameters::Lines(max))
+    }
+
+    /// Messages with their length in front of them. Parameters out of their bounds are told by
+    /// [`Builder::build`](crate::Builder::build), or when dialling, before any socket is opened.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, LengthDelimited, Listener};
+    ///
+    /// let framing = Framing::length_delimited(LengthDelimited::u32_be().max_body(64 << 10));
+    /// let listener = Listener::new("tcp://127.0.0.1:0").framing(framing);
+    /// ```
+    pub fn length_delimited(parameters: LengthDelimited) -> Self {
+        match parameters.codec() {
+            Ok(codec) => Framing::new(codec, Parameters::LengthDelimited(parameters)),
+            // Told by `validate`, before any connection follows it.
+            Err(_) => Framing { parameters: Parameters::LengthDelimited(parameters), ..Framing::raw() },
+        }
+    }
+
+    /// A protocol of the user's own.
+    pub fn custom(protocol: impl Protocol) -> Self {
+        Framing::new(protocol, Parameters::None)
+    }
+
+    /// Two words for a framing without pings of its own: a message that is exactly `ping` is answered with `pong`, and both
+    /// reach [`Handler::on_control`](crate::Handler::on_control) and never `on_message`. A word that the framing cannot
+    /// carry, and two that are the same, are told before any socket is opened.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{Framing, Listener};
+    ///
+    /// let chat = Listener::new("tcp://127.0.0.1:0")
+    ///     .framing(Framing::lines(4096).with_heartbeat("PING", "PONG"))
+    ///     .heartbeat(Duration::from_secs(30), Duration::from_secs(90));
+    /// ```
+    pub fn with_heartbeat(
+        mut self,
+        ping: impl Into<Payload<'static>>,
+        pong: impl Into<Payload<'static>>,
+    ) -> Self {
+        let words = Words::new(&ping.into(), &pong.into());
+        if let Frame::Protocol(inner) = &self.frame {
+            self.frame = Frame::Protocol(Arc::new(Worded::new(Arc::clone(inner), words.clone())));
+        }
+        self.words = Some(words);
+        self
+    }
+
+    fn new(protocol: impl Protocol, parameters: Parameters) -> Self {
+        Framing { frame: Frame::Protocol(Arc::new(protocol)), parameters, words: None }
+    }
+
+    #[inline]
+    pub(crate) fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// Whether it can carry a ping.
+    pub(crate) fn has_pings(&self) -> bool {
+        let Frame::Protocol(protocol) = &self.frame else { return false };
+        protocol.encode_control(&Control::Ping(&[]), &mut Output::new(&mut Vec::new())).is_ok()
+    }
+
+    pub(crate) fn is_raw(&self) -> bool {
+        matches!(self.frame, Frame::Raw) && self.parameters == Parameters::None
+    }
+
+    /// Tells of parameters that make no protocol.
+    pub(crate) fn validate(&self) -> Result<()> {
+        match &self.parameters {
+            Parameters::None => Ok(()),
+            Parameters::Lines(max) if (1..=LONGEST_LINE).contains(max) => Ok(()),
+            Parameters::Lines(max) => Err(Error::BadOption {
+                option: "lines",
+                value: max.to_string(),
+                allowed: format!("1 to {LONGEST_LINE} bytes"),
+            }),
+            Parameters::LengthDelimited(parameters) => parameters.codec().map(drop),
+        }?;
+        self.words.as_ref().map_or(Ok(()), |words| words.validate(&self.frame))
+    }
+
+    /// Whether connections of both follow the same rules.
+    pub(crate) fn is_like(&self, other: &Framing) -> bool {
+        match (&self.frame, &other.frame) {
+            _ if self.parameters != other.parameters || self.words != other.words => false,
+            (Frame::Raw, Frame::Raw) => true,
+            (Frame::Protocol(one), Frame::Protocol(two)) => {
+                self.parameters != Parameters::None || Arc::ptr_eq(one, two)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Framing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_raw() { "Framing::raw" } else { "Framing::protocol" })
+    }
+}

@@ -1,0 +1,167 @@
+use std::{
+    fmt,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator,
+};
+
+use crate::{Error, Handle, Result, shared::Shared, sub_reactor::panic_message};
+
+/// An engine whose threads run. Dropping it stops it and waits for them.
+///
+/// ```
+/// use std::time::Duration;
+/// use wheelhouse::{Action, Conn, Engine, Handler, Message};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     type Session = ();
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+///         conn.send(message);
+///         Action::Continue
+///     }
+/// }
+///
+/// let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|_| Echo)?;
+/// let handle = engine.handle();
+/// let mut running = engine.start()?;
+/// running.drain_on_signals(Duration::from_secs(30))?; // SIGTERM, SIGINT
+/// handle.drain(Duration::from_secs(5)); // or from the program itself
+/// running.join()?;
+/// # Ok::<(), wheelhouse::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "dropped, it stops"]
+pub struct Running {
+    threads: Threads,
+    signals: Option<Signals>,
+}
+
+impl Running {
+    pub(crate) fn new(threads: Threads) -> Self {
+        Running { threads, signals: None }
+    }
+
+    /// Drains the engine ([`Handle::drain`]) when `SIGTERM` or `SIGINT` comes, and stops it at the second signal. From now on
+    /// these signals do not end the process, also not after the engine has stopped.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the system refuses the signal handlers or the thread that waits for them.
+    pub fn drain_on_signals(&mut self, within: Duration) -> Result<()> {
+        self.signals = Some(Signals::watch(Handle::new(Arc::clone(&self.threads.shared)), within)?);
+        Ok(())
+    }
+
+    /// Waits until the engine has stopped: until somebody calls [`Handle::shutdown`]. (A thread that is amid the look-up of a
+    /// name ends with that.)
+    ///
+    /// # Errors
+    /// [`Error::System`] when one of its threads panicked, which is a defect of the engine.
+    pub fn join(mut self) -> Result<()> {
+        let outcome = self.threads.join();
+        drop(self.signals.take());
+        outcome
+    }
+}
+
+pub(crate) struct Threads {
+    shared: Arc<Shared>,
+    joins: Vec<JoinHandle<()>>,
+    /// Dropped unsent, it sends the thread home.
+    go: Vec<Sender<()>>,
+}
+
+impl Threads {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Threads { shared: Arc::clone(shared), joins: Vec::new(), go: Vec::new() }
+    }
+
+    /// Has a thread wait until all are there.
+    pub(crate) fn hold(&mut self, go: Sender<()>) {
+        self.go.push(go);
+    }
+
+    /// Lets them run.
+    pub(crate) fn release(&mut self) {
+        for go in self.go.drain(..) {
+            let _ = go.send(());
+        }
+    }
+
+    pub(crate) fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = thread::Builder::new().name(name).spawn(run);
+        self.joins.push(thread.map_err(Error::system("start a reactor's thread"))?);
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let mut outcome = Ok(());
+        for join in self.joins.drain(..) {
+            if let Err(panic) = join.join() {
+                let source = std::io::Error::other(panic_message(&*panic).to_owned());
+                outcome = Err(Error::System { what: "join a reactor's thread: it panicked", source });
+            }
+        }
+        outcome
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if !self.joins.is_empty() {
+            self.go.clear();
+            self.shared.stop();
+            let _ = self.join();
+        }
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.joins.iter().map(|join| join.thread().name())).finish()
+    }
+}
+
+/// The thread that waits for signals.
+#[derive(Debug)]
+struct Signals {
+    waiting: iterator::Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Signals {
+    fn watch(handle: Handle, within: Duration) -> Result<Signals> {
+        let mut signals =
+            iterator::Signals::new([SIGTERM, SIGINT]).map_err(Error::system("watch for signals"))?;
+        let waiting = signals.handle();
+        let wait = move || {
+            for (count, signal) in signals.forever().enumerate() {
+                tracing::info!(signal, "stopping the engine");
+                match count {
+                    0 => handle.drain(within),
+                    _ => handle.shutdown(),
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("wheelhouse-signals".to_owned()).spawn(wait);
+        let thread = thread.map_err(Error::system("start the thread that waits for signals"))?;
+        Ok(Signals { waiting, thread: Some(thread) })
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.waiting.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What comes between a connection's accept and its `on_open`: the header of a proxy.
+
+use std::io::{self, ErrorKind};
+
+use super::{
+    Core,
+    read::{ReadBuffer, Step},
+    stage::Stage,
+};
+use crate::{
+    CloseReason, ConnId, Handler,
+    connection::{Flags, Inbound, Phase},
+    id::Key,
+    proxy_protocol::{self, Header},
+};
+
+impl<H: Handler> Stage<H> {
+    /// Reads the header; what follows it in the same read is the connection's first input.
+    pub(super) fn read_header(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
+        let room = buffer.room();
+        let size = room.len();
+        let n = match self.core.io.receive(connection, room) {
+            Ok(0) => {
+                self.core.doom(key, CloseReason::Peer { code: None }, None, 0);
+                return Step::Done;
+            }
+            Ok(n) => n,
+            refused => return self.end_of_input(id, refused),
+        };
+        connection.last_activity = self.core.clock.stamp();
+        self.core.stats.bytes_in += n as u64;
+        let kept = self.core.move_kept(key, buffer);
+        let (frame, _) = buffer.frame(kept, n);
+        let len = match proxy_protocol::parse(frame) {
+            Ok(Header::Incomplete) if frame.len() <= size => {
+                self.core.keep_header(key, frame);
+                return self.after(id, n, size);
+            }
+            Ok(Header::Incomplete) => {
+                let error = io::Error::new(ErrorKind::InvalidData, "a header larger than the read buffer");
+                return self.refuse_header(key, error);
+            }
+            Err(error) => return self.refuse_header(key, error),
+            Ok(Header::Complete { len, client }) => {
+                if let Some(client) = client
+                    && !self.core.stands_for(key, client)
+                {
+                    return Step::Done;
+                }
+                len
+            }
+        };
+        self.core.finish_handshake(key);
+        self.open(id);
+        // `open` has served the connection as a batch of its own; this one goes on.
+        self.core.cork(key);
+        self.offer_first(id, kept, n, len, buffer);
+        self.after(id, n, size)
+    }
+
+    fn refuse_header(&mut self, key: Key, error: io::Error) -> Step {
+        let id = self.core.connections.id(key);
+        tracing::debug!(?id, %error, "no PROXY header");
+        self.core.doom(key, CloseReason::Protocol, Some(error), 0);
+        Step::Done
+    }
+}
+
+impl Core {
+    fn keep_header(&mut self, key: Key, header: &[u8]) {
+        if header.len() > Inbound::INLINE {
+            return self.keep_in_ring(key, header);
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.inbound = Inbound::inline(header);
+    }
+
+    /// The connection is the client's from now on; false when the client has as many as it may.
+    fn stands_for(&mut self, key: Key, client: std::net::SocketAddr) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        connection.set_peer(Some(client));
+        let Some(counts) = &self.shared.per_address else { return true };
+        if counts.enter(client.ip()) {
+            connection.flags |= Flags::COUNTED;
+            return true;
+        }
+        connection.flags |= Flags::SHED;
+        self.stats.shed += 1;
+        self.doom(key, CloseReason::Local, None, 0);
+        false
+    }
+
+    fn finish_handshake(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.phase = Phase::Open;
+        }
+        self.disarm_deadline(key);
+    }
+}

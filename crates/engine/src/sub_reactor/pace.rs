@@ -1,0 +1,98 @@
+//! The minimum rate: who owes the rest of a message, or is owed bytes, has to move some in each window.
+
+use wheelhouse_wheel::Tick;
+
+use super::{Core, deadlines::Deadline};
+use crate::{
+    CloseReason,
+    clock::Stamp,
+    connection::{Connection, Pace, Phase},
+    id::Key,
+};
+
+impl Core {
+    /// Input is left that is no whole message; `begins` when it is another one than before.
+    pub(super) fn pace_input(&mut self, key: Key, begins: bool) {
+        if self.options().minimum_rate.is_none() {
+            return;
+        }
+        let since = self.clock.stamp();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let bytes = connection.inbound.len();
+        let pace = &mut connection.extras().pace;
+        if begins || pace.is_none() {
+            *pace = Some(Pace { since, bytes });
+            self.arm(key);
+        }
+    }
+
+    /// The kernel is full.
+    pub(super) fn pace_output(&mut self, key: Key) {
+        if self.options().minimum_rate.is_none() {
+            return;
+        }
+        let since = self.clock.stamp();
+        let queue = self.connections.get_mut(key).and_then(|connection| connection.outbound.as_mut());
+        if let Some(queue) = queue.filter(|queue| queue.pace.is_none()) {
+            queue.pace = Some(Pace { since, bytes: queue.taken() });
+        }
+    }
+
+    /// Reading goes on: while it was paused, it was not the peer who was slow.
+    pub(super) fn begin_window(&mut self, key: Key) {
+        let since = self.clock.stamp();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let bytes = connection.inbound.len();
+        if let Some(pace) = connection.extras.as_mut().and_then(|extras| extras.pace.as_mut()) {
+            *pace = Pace { since, bytes };
+            self.arm(key);
+        }
+    }
+
+    /// When the nearest window ends.
+    pub(super) fn next_measure(&self, connection: &Connection) -> Option<(Tick, Deadline)> {
+        let window = self.options().minimum_rate?.window;
+        let input = input_pace(connection).map(|(pace, _)| pace);
+        let output = output_pace(connection).map(|(pace, _)| pace);
+        let ends =
+            [input, output].into_iter().flatten().map(|pace| self.clock.tick_after(pace.since, window));
+        ends.min().map(|at| (at, Deadline::Measure))
+    }
+
+    /// A window has ended.
+    pub(super) fn measure(&mut self, key: Key) {
+        let Some(rate) = self.options().minimum_rate else { return };
+        let (now, clock) = (self.clock.stamp(), self.clock);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let has_ended = |since: Stamp| clock.tick_after(since, rate.window) <= clock.tick();
+        let mut is_slow = false;
+        if let Some((pace, bytes)) = input_pace(connection).filter(|(pace, _)| has_ended(pace.since)) {
+            is_slow |= bytes.saturating_sub(pace.bytes) < rate.bytes;
+            connection.extras().pace = Some(Pace { since: now, bytes });
+        }
+        if let Some((pace, bytes)) = output_pace(connection).filter(|(pace, _)| has_ended(pace.since)) {
+            is_slow |= bytes - pace.bytes < rate.bytes;
+            if let Some(queue) = &mut connection.outbound {
+                queue.pace = Some(Pace { since: now, bytes });
+            }
+        }
+        match is_slow {
+            true => self.reset(key, CloseReason::SlowPeer),
+            false => self.arm(key),
+        }
+    }
+}
+
+/// Where the message that is coming stood when its window began, and where it stands.
+fn input_pace(connection: &Connection) -> Option<(Pace, usize)> {
+    let pace = connection.extras.as_ref()?.pace?;
+    let is_owed =
+        connection.phase == Phase::Open && connection.takes_input() && !connection.inbound.is_empty();
+    is_owed.then_some((pace, connection.inbound.len()))
+}
+
+/// The same of the queue that the peer is to read.
+fn output_pace(connection: &Connection) -> Option<(Pace, usize)> {
+    let queue = connection.outbound.as_ref().filter(|queue| !queue.is_empty())?;
+    queue.pace.map(|pace| (pace, queue.taken()))
+}
