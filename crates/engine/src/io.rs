@@ -10,7 +10,10 @@ use std::{
 };
 
 use mio::{Poll, Token, unix::SourceFd};
-use nix::sys::socket::{self, MsgFlags, Shutdown};
+use nix::{
+    errno::Errno,
+    sys::socket::{self, MsgFlags, Shutdown},
+};
 use socket2::SockRef;
 
 use crate::{
@@ -42,35 +45,38 @@ impl Io {
     }
 
     /// `recv(2)`: 0 is the end of the stream; interrupted calls are made again.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn receive(&mut self, connection: &Connection, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| match self {
-            Io::Kernel => Ok(socket::recv(raw(connection)?, buffer, MsgFlags::empty())?),
-            Io::Simulated(simulator) => simulator.receive(connection.sequence, buffer),
-        })
+        match self {
+            Io::Kernel => {
+                let fd = raw(connection)?;
+                uninterrupted(|| socket::recv(fd, buffer, MsgFlags::empty()))
+            }
+            Io::Simulated(simulator) => again(|| simulator.receive(connection.sequence, buffer)),
+        }
     }
 
     /// `send(2)`, without a signal when the peer is gone.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(&mut self, connection: &Connection, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| match self {
-            Io::Kernel => Ok(socket::send(raw(connection)?, bytes, MsgFlags::MSG_NOSIGNAL)?),
-            Io::Simulated(simulator) => simulator.send(connection.sequence, &[IoSlice::new(bytes)]),
-        })
+        match self {
+            Io::Kernel => {
+                let fd = raw(connection)?;
+                uninterrupted(|| socket::send(fd, bytes, MsgFlags::MSG_NOSIGNAL))
+            }
+            Io::Simulated(simulator) => again(|| simulator.send(connection.sequence, &[IoSlice::new(bytes)])),
+        }
     }
 
     /// `sendmsg(2)`: several pieces with one call.
-    #[inline]
     pub(crate) fn send_vectored(
         &mut self,
         connection: &Connection,
         pieces: &[IoSlice<'_>],
     ) -> io::Result<usize> {
-        uninterrupted(|| match self {
-            Io::Kernel => {
-                let flags = MsgFlags::MSG_NOSIGNAL.bits();
-                SockRef::from(&borrow(connection)?).send_vectored_with_flags(pieces, flags)
-            }
+        let flags = MsgFlags::MSG_NOSIGNAL.bits();
+        again(|| match self {
+            Io::Kernel => SockRef::from(&borrow(connection)?).send_vectored_with_flags(pieces, flags),
             Io::Simulated(simulator) => simulator.send(connection.sequence, pieces),
         })
     }
@@ -171,8 +177,21 @@ fn raw(connection: &Connection) -> io::Result<i32> {
     borrow(connection).map(|fd| fd.as_raw_fd())
 }
 
-#[inline]
-fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+/// Makes a system call until no signal interrupts it.
+#[inline(always)]
+fn uninterrupted(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Ok(n) => return Ok(n),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The same of a call that is not on everybody's way.
+#[cold]
+fn again(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -170,7 +170,7 @@ impl<H: Handler> Stage<H> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn offer_data(&mut self, id: ConnId, frame: &mut [u8]) -> Offered {
         let len = frame.len();
         self.core.stats.messages_in += 1;
@@ -399,7 +399,7 @@ impl Core {
     /// The peer broke the protocol: what it was answered so far still goes out.
     #[cold]
     fn violated(&mut self, key: Key, error: io::Error) {
-        let id = self.connections.id(key).map(ConnId::as_u64);
+        let id = self.connections.id(key);
         tracing::debug!(?id, %error, "protocol error");
         self.finish_because(key, CloseReason::Protocol, error);
     }
