@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Parser;
-use wheelhouse::{Action, Conn, Engine, Framing, Handler, Listener, Message, Stats};
+use wheelhouse::{Action, Conn, Engine, Framing, Handler, Listener, Message, Reactor, Stats};
 use wheelhouse_examples::{AnyError, end, grouped, say, seconds, serve};
 
 /// Sends back whatever it is sent, until SIGINT or SIGTERM.
@@ -46,6 +46,11 @@ impl Handler for Echo {
     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
         conn.send(message);
         Action::Continue
+    }
+
+    /// Who is told to stop says goodbye to everybody, and is done when they are gone.
+    fn on_stopping(&mut self, reactor: &mut Reactor<'_>, _: Instant) {
+        reactor.finish_all();
     }
 }
 

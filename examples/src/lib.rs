@@ -4,21 +4,17 @@ use std::{
     error::Error,
     io::{self, Write as _},
     process::ExitCode,
-    thread,
     time::Duration,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
 use wheelhouse::{Engine, Handle, Handler};
 
 /// Anything that ends a program.
 pub type AnyError = Box<dyn Error + Send + Sync>;
 
-/// Says where the engine listens, and runs it until SIGINT or SIGTERM; a second one ends the process there and then.
+/// Says where the engine listens, and runs it until SIGINT or SIGTERM: then its connections have two seconds to end, or
+/// until a second signal.
 ///
 /// As many connections as the hard limit of open files allows can come. The handle that comes back still knows what was
 /// counted.
@@ -28,24 +24,10 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 pub fn serve<H: Handler>(engine: Engine<H>) -> Result<Handle, AnyError> {
     raise_file_limit()?;
     let handle = engine.handle();
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let registered = signals.handle();
-    let stop = handle.clone();
-    let waiter = thread::Builder::new().name("signals".into()).spawn(move || {
-        for (earlier, signal) in signals.forever().enumerate() {
-            if earlier > 0 {
-                std::process::exit(128 + signal);
-            }
-            stop.shutdown();
-        }
-    })?;
     for address in engine.addresses() {
         say(format_args!("listening on {address}"));
     }
-    let outcome = engine.run();
-    registered.close();
-    let _ = waiter.join();
-    outcome?;
+    engine.run_until_signal(Duration::from_secs(2))?;
     Ok(handle)
 }
 

@@ -149,7 +149,10 @@ impl Acceptor {
                 match accepted {
                     Ok(mut accepted) => match may_enter(&mut accepted) {
                         true => admit(accepted),
-                        false => self.trouble.shed += 1,
+                        false => {
+                            tracing::debug!(peer = ?accepted.peer, "a limit is met: a connection is shed");
+                            self.trouble.shed += 1;
+                        }
                     },
                     Err(error) => match self.recover(index, &error) {
                         Some(round) => return round,

@@ -48,7 +48,7 @@ impl<H: Handler> Stage<H> {
     /// Makes the session and calls `on_open`.
     pub(super) fn open(&mut self, id: ConnId) {
         let key = id.key();
-        if !self.make_session(key) {
+        if !self.make_session(id) {
             return;
         }
         if let Some(connection) = self.core.connections.get_mut(key) {
@@ -74,7 +74,8 @@ impl<H: Handler> Stage<H> {
         }
     }
 
-    fn make_session(&mut self, key: Key) -> bool {
+    fn make_session(&mut self, id: ConnId) -> bool {
+        let key = id.key();
         match catch_unwind(AssertUnwindSafe(H::Session::default)) {
             Ok(session) => {
                 self.sessions.insert(key, session);
@@ -82,7 +83,7 @@ impl<H: Handler> Stage<H> {
             }
             Err(panic) => {
                 self.core.doom(key, CloseReason::Panic, None, 0);
-                self.tell_of_panic(panic);
+                self.tell_of_panic(Some(id), panic);
                 false
             }
         }

@@ -29,6 +29,7 @@ impl Core {
         let profile = self.profiles.join(&to.framing, to.rules).ok_or_else(Error::too_many_kinds)?;
         let id = self.new_dialled(profile, &to)?;
         self.stats.dialled += 1;
+        tracing::trace!(%id, url = %to.url, "dialling");
         match address {
             // Whoever stands in for the kernel says how it ends.
             _ if self.io.is_simulated() => {}

@@ -60,7 +60,7 @@ impl<H: Handler> Stage<H> {
             }
             Err(panic) => {
                 self.core.doom(key, CloseReason::Panic, None, 0);
-                self.tell_of_panic(panic);
+                self.tell_of_panic(Some(id), panic);
                 None
             }
         }
@@ -79,14 +79,15 @@ impl<H: Handler> Stage<H> {
     pub(super) fn call_reactor(&mut self, callback: impl FnOnce(&mut H, &mut Reactor<'_>)) {
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(handler, &mut reactor))) {
-            self.tell_of_panic(panic);
+            self.tell_of_panic(None, panic);
         }
     }
 
     #[cold]
-    pub(super) fn tell_of_panic(&mut self, panic: Box<dyn Any + Send>) {
+    pub(super) fn tell_of_panic(&mut self, id: Option<ConnId>, panic: Box<dyn Any + Send>) {
         self.core.stats.panics += 1;
-        tracing::error!(reactor = self.core.id.0, message = panic_message(&*panic), "a callback panicked");
+        let message = panic_message(&*panic);
+        tracing::error!(reactor = self.core.id.0, ?id, message, "a callback panicked");
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
         // A panic about a panic has been told already.
         let told = catch_unwind(AssertUnwindSafe(|| handler.on_panic(&mut reactor, &*panic)));
@@ -97,7 +98,7 @@ impl<H: Handler> Stage<H> {
     /// Tells of the panics of protocols during the turn.
     pub(super) fn tell_of_panics(&mut self) {
         while let Some(panic) = self.core.panicked.pop() {
-            self.tell_of_panic(panic);
+            self.tell_of_panic(None, panic);
         }
     }
 
@@ -172,7 +173,7 @@ impl<H: Handler> Stage<H> {
             // Dialled or accepted in vain: there was no callback, and now there is one.
             None => match catch_unwind(H::Session::default) {
                 Ok(session) => session,
-                Err(panic) => return self.tell_of_panic(panic),
+                Err(panic) => return self.tell_of_panic(Some(id), panic),
             },
         };
         let reactor = Reactor::new(&mut self.core);
@@ -180,7 +181,7 @@ impl<H: Handler> Stage<H> {
         let handler = &mut self.handler;
         let outcome = catch_unwind(AssertUnwindSafe(|| handler.on_close(&mut closed, session)));
         if let Err(panic) = outcome {
-            self.tell_of_panic(panic);
+            self.tell_of_panic(Some(id), panic);
         }
     }
 

@@ -28,6 +28,7 @@ impl Core {
     /// Connections have so long to end of themselves; then the engine stops.
     pub(super) fn drain(&mut self, within: Duration) {
         if self.draining.is_none() && !self.stopping {
+            tracing::info!(reactor = self.id.0, ?within, connections = self.connections.len(), "draining");
             self.draining = Some(Draining { until: self.clock.now() + within, is_told: false });
             self.schedule_chore(Due::Stop, within);
         }
