@@ -41,6 +41,9 @@ use crate::{
     watched::Watched,
 };
 
+/// Events served in one turn, at most: what the kernel told of at once is brought to an end over several turns, so that
+/// timers, commands and mass work have their share between them.
+const EVENTS: usize = 512;
 /// Commands carried out in one turn, at most.
 const COMMANDS: usize = 256;
 /// Timers fired in one turn, at most, and slots or entries the wheel moves for them.
@@ -56,6 +59,9 @@ pub(crate) struct SubReactor<H: Handler> {
     stage: Stage<H>,
     buffer: ReadBuffer,
     events: Events,
+    /// How many of them have been served, and whether there may be more.
+    served: usize,
+    has_more_events: bool,
     /// With `reuse_port` it accepts for itself.
     acceptor: Option<Acceptor>,
     accept_put_off: bool,
@@ -71,6 +77,8 @@ impl<H: Handler> SubReactor<H> {
         SubReactor {
             buffer: ReadBuffer::new(options.read_buffer),
             events: Events::with_capacity(options.event_batch),
+            served: 0,
+            has_more_events: false,
             stage: Stage::new(handler, core),
             acceptor,
             accept_put_off: false,
@@ -99,7 +107,9 @@ impl<H: Handler> SubReactor<H> {
 
     /// One turn: sleep until something happens, serve it, and leave nothing half done. False when it was the last.
     fn turn(&mut self) -> bool {
-        self.sleep();
+        if !self.has_more_events {
+            self.sleep();
+        }
         self.stage.core.clock.read();
         if !self.events.is_empty() {
             self.last_busy = self.stage.core.clock.now();
@@ -149,8 +159,11 @@ impl<H: Handler> SubReactor<H> {
     }
 
     fn serve_events(&mut self) {
-        let mut served = 0;
-        for event in &self.events {
+        let (mut events, mut served) = (self.events.iter(), 0);
+        if self.served > 0 {
+            events.nth(self.served - 1);
+        }
+        for event in events {
             served += 1;
             match event.token() {
                 WAKER => {}
@@ -164,13 +177,22 @@ impl<H: Handler> SubReactor<H> {
                     }
                 },
             }
+            if served == EVENTS {
+                break;
+            }
         }
+        self.served += served;
         let capacity = self.events.capacity();
-        if served == capacity && capacity < MOST_EVENTS {
+        self.has_more_events = served == EVENTS && self.served < capacity;
+        if self.has_more_events {
+            return;
+        }
+        if self.served == capacity && capacity < MOST_EVENTS {
             // A full list leaves the quiet ones waiting, and the kernel shrinks their windows.
             self.stage.core.stats.full_batches += 1;
             self.events = Events::with_capacity((2 * capacity).min(MOST_EVENTS));
         }
+        self.served = 0;
     }
 
     fn accept(&mut self) {
