@@ -265,6 +265,25 @@ impl Builder {
         H: Handler,
         F: Fn(&Spot<H>) -> H + Send + Sync + 'static,
     {
+        let (listeners, options, addresses) = self.validate()?;
+        let mut inherited = match addresses.iter().any(|a| matches!(a, Address::Inherited(_))) {
+            true => ListenFd::from_env(),
+            false => ListenFd::empty(),
+        };
+        // Names first: nothing is bound while one of them has no address.
+        let addresses: Vec<Address> =
+            addresses.into_iter().map(Address::into_bindable).collect::<Result<_>>()?;
+        let copies = if options.reuse_port { options.reactors } else { 1 };
+        let mut bound: Vec<Vec<Bound>> = Vec::new();
+        for (listener, address) in listeners.iter().zip(&addresses) {
+            bound.push(listener::bind(listener, address, &options, copies, &mut inherited)?);
+        }
+        let parts = Parts::new(listeners, options, bound)?;
+        Ok(Engine::new(parts, Arc::new(make)))
+    }
+
+    /// Looks at everything that can be looked at before a socket is opened; with the listeners' addresses.
+    pub(crate) fn validate(self) -> Result<(Vec<Listener>, Options, Vec<Address>)> {
         let Builder { mut listeners, options } = self;
         options.validate()?;
         let least = options.reactors * MEMORY_PER_REACTOR;
@@ -282,22 +301,9 @@ impl Builder {
                 allowed: "at most 65535".into(),
             });
         }
-        let addresses: Vec<Address> =
+        let addresses =
             listeners.iter_mut().map(|listener| listener.validate(&options)).collect::<Result<_>>()?;
-        let mut inherited = match addresses.iter().any(|a| matches!(a, Address::Inherited(_))) {
-            true => ListenFd::from_env(),
-            false => ListenFd::empty(),
-        };
-        // Names first: nothing is bound while one of them has no address.
-        let addresses: Vec<Address> =
-            addresses.into_iter().map(Address::into_bindable).collect::<Result<_>>()?;
-        let copies = if options.reuse_port { options.reactors } else { 1 };
-        let mut bound: Vec<Vec<Bound>> = Vec::new();
-        for (listener, address) in listeners.iter().zip(&addresses) {
-            bound.push(listener::bind(listener, address, &options, copies, &mut inherited)?);
-        }
-        let parts = Parts::new(listeners, options, bound)?;
-        Ok(Engine::new(parts, Arc::new(make)))
+        Ok((listeners, options, addresses))
     }
 }
 

@@ -21,7 +21,8 @@ impl Clock {
         Clock { origin, now: origin, tick: Tick::new(0), by_hand: false }
     }
 
-    /// A clock that stands still unless somebody advances it, for tests.
+    /// A clock that stands still unless somebody advances it, for tests. It knows whole milliseconds alone, and so its
+    /// deadlines are exact.
     pub(crate) fn by_hand(origin: Instant) -> Self {
         Clock { by_hand: true, ..Clock::new(origin) }
     }
@@ -38,6 +39,9 @@ impl Clock {
         if now > self.now {
             self.now = now;
             self.tick = Tick::new(u64::try_from((now - self.origin).as_millis()).unwrap_or(u64::MAX));
+            if self.by_hand {
+                self.now = self.origin + Duration::from_millis(self.tick.as_u64());
+            }
         }
     }
 
@@ -61,14 +65,14 @@ impl Clock {
     /// The tick at which `after` has passed since `since`: never early, so a started millisecond counts as a whole one.
     pub(crate) fn tick_after(&self, since: Stamp, after: Duration) -> Tick {
         let passed = self.stamp().0.wrapping_sub(since.0);
-        Tick::new((self.tick.as_u64() - u64::from(passed)).saturating_add(ticks(after)))
+        Tick::new((self.tick.as_u64() - u64::from(passed)).saturating_add(self.ticks(after)))
     }
 
     /// The tick at which `after` has passed since this very moment, which may be long after the turn began.
     pub(crate) fn tick_from_now(&self, after: Duration) -> Tick {
         let now = if self.by_hand { self.now } else { Instant::now().max(self.now) };
         let passed = now - self.origin;
-        Tick::new(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2).saturating_add(ticks(after)))
+        Tick::new(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2).saturating_add(self.ticks(after)))
     }
 
     /// How long to sleep until `tick`, counted from the turn's beginning.
@@ -76,12 +80,13 @@ impl Clock {
         let at = self.origin + Duration::from_millis(tick.as_u64());
         at.saturating_duration_since(self.now)
     }
-}
 
-/// A duration in ticks; one more than the whole ones, for the tick we are in has partly passed.
-fn ticks(after: Duration) -> u64 {
-    let whole = u64::try_from(after.as_millis()).unwrap_or(u64::MAX / 2);
-    whole + 1
+    /// A duration in ticks; one more than the whole ones, for the tick we are in has partly passed. By hand it has not.
+    fn ticks(&self, after: Duration) -> u64 {
+        let whole = u64::try_from(after.as_millis()).unwrap_or(u64::MAX / 2);
+        let is_exact = self.by_hand && whole > 0 && after.subsec_nanos().is_multiple_of(1_000_000);
+        whole + u64::from(!is_exact)
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +102,19 @@ mod tests {
         assert_eq!(due, Tick::new(16));
         assert!(clock.until(due) >= Duration::from_millis(5));
         assert!(clock.until(due) <= Duration::from_millis(7));
+    }
+
+    #[test]
+    fn by_hand_a_deadline_is_met_at_its_very_millisecond() {
+        let origin = Instant::now();
+        let mut clock = Clock::by_hand(origin);
+        clock.advance(origin + Duration::from_micros(10_900));
+        assert_eq!(clock.now(), origin + Duration::from_millis(10));
+        let from_now = |clock: &Clock, us| clock.tick_from_now(Duration::from_micros(us)).as_u64();
+        assert_eq!(from_now(&clock, 5_000), 15);
+        assert_eq!(from_now(&clock, 5_001), 16, "never early");
+        assert_eq!(from_now(&clock, 0), 11, "not within the same moment");
+        assert_eq!(clock.tick_after(clock.stamp(), Duration::from_millis(5)), Tick::new(15));
     }
 
     #[test]

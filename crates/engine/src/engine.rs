@@ -164,6 +164,10 @@ pub struct Spot<H> {
 }
 
 impl<H: Handler> Spot<H> {
+    pub(crate) fn new(reactor: ReactorId, shared: &Arc<Shared>) -> Self {
+        Spot { reactor, poster: Poster::new(Handle::new(Arc::clone(shared))) }
+    }
+
     /// A handle that can also post closures to the handlers.
     pub fn poster(&self) -> Poster<H> {
         self.poster.clone()
@@ -194,7 +198,7 @@ impl Seat {
             tracing::warn!(reactor = reactor.0, %error, "cannot pin the reactor to a core");
         }
         let local = shared::enter(&shared, reactor);
-        let spot = Spot { reactor, poster: Poster::new(Handle::new(Arc::clone(&shared))) };
+        let spot = Spot::new(reactor, &shared);
         let handler = match catch_unwind(AssertUnwindSafe(|| make(&spot))) {
             Ok(handler) => handler,
             Err(panic) => {

@@ -17,12 +17,19 @@ use nix::{
 use socket2::SockRef;
 
 use crate::{
+    ConnId, Connect,
     connection::{Connection, Flags},
     id::Sequence,
 };
 
 /// A kernel in memory. Its sockets have no descriptors: a connection's sequence number names its socket.
 pub(crate) trait Simulator {
+    /// A socket is watched from now on, under that name; with its descriptor if it has one all the same, as an adopted one.
+    fn register(&mut self, _: ConnId, _: Option<i32>) {}
+    /// It is watched no longer: it is somebody else's from now on.
+    fn deregister(&mut self, _: Sequence) {}
+    /// A connection is dialled; an event tells later that it has ended, and [`take_error`](Simulator::take_error) how.
+    fn dial(&mut self, _: ConnId, _: &Connect) {}
     fn receive(&mut self, socket: Sequence, buffer: &mut [u8]) -> io::Result<usize>;
     fn send(&mut self, socket: Sequence, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn shutdown_write(&mut self, socket: Sequence) -> io::Result<()>;
@@ -40,8 +47,15 @@ pub(crate) enum Io {
 }
 
 impl Io {
-    pub(crate) fn is_simulated(&self) -> bool {
-        matches!(self, Io::Simulated(_))
+    /// Dials, where whoever stands in for the kernel says how it ends; false where the kernel does.
+    pub(crate) fn dial(&mut self, id: ConnId, to: &Connect) -> bool {
+        match self {
+            Io::Kernel => false,
+            Io::Simulated(simulator) => {
+                simulator.dial(id, to);
+                true
+            }
+        }
     }
 
     /// `recv(2)`: 0 is the end of the stream; interrupted calls are made again.
@@ -117,7 +131,12 @@ impl Io {
                 let fd = raw(connection)?;
                 poll.registry().register(&mut SourceFd(&fd), token, connection.interest())
             }
-            Io::Simulated(_) => Ok(()),
+            Io::Simulated(simulator) => {
+                if let Some(id) = ConnId::from_u64(token.0 as u64) {
+                    simulator.register(id, raw(connection).ok());
+                }
+                Ok(())
+            }
         }
     }
 
@@ -143,8 +162,10 @@ impl Io {
 
     /// Watches it no longer, though it lives on.
     pub(crate) fn deregister(&mut self, poll: &Poll, connection: &Connection) {
-        if let (Io::Kernel, Ok(fd)) = (self, raw(connection)) {
-            let _ = poll.registry().deregister(&mut SourceFd(&fd));
+        match (self, raw(connection)) {
+            (Io::Kernel, Ok(fd)) => _ = poll.registry().deregister(&mut SourceFd(&fd)),
+            (Io::Simulated(simulator), _) => simulator.deregister(connection.sequence),
+            _ => {}
         }
     }
 

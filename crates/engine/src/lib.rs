@@ -43,6 +43,7 @@ mod shared;
 mod stats;
 mod sub_reactor;
 mod sync;
+pub mod testing;
 mod watched;
 
 pub use bytes::Bytes;

@@ -1,4 +1,5 @@
 use std::{
+    rc::Rc,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize},
@@ -10,7 +11,7 @@ use crossbeam_utils::CachePadded;
 use mio::{Poll, Waker};
 
 use crate::{
-    Address, Error, Listener, Result,
+    Address, Error, Listener, ReactorId, Result,
     accept::Acceptor,
     fd_index::FdIndex,
     listener::Bound,
@@ -19,8 +20,9 @@ use crate::{
     options::Options,
     per_address::PerAddress,
     roll::Roll,
-    shared::{MainShared, ReactorShared, Shared},
+    shared::{Local, MainShared, ReactorShared, Shared},
     stats::Published,
+    sub_reactor::Core,
 };
 
 /// An engine taken apart: what each thread will own.
@@ -83,13 +85,18 @@ impl Parts {
     }
 }
 
-#[cfg(test)]
+/// Without threads, for what is tested without a kernel.
 impl Parts {
-    /// The first reactor's core without its thread, for what is tested without a kernel.
-    pub(crate) fn into_core(mut self) -> crate::sub_reactor::Core {
-        let (reactor, poll) = (crate::ReactorId(0), self.polls.remove(0));
-        let local = crate::shared::enter(&self.shared, reactor);
-        crate::sub_reactor::Core::new(reactor, self.shared, poll, local)
+    /// The first reactor's core, and this thread is the reactor's from now on.
+    #[cfg(test)]
+    pub(crate) fn into_core(self) -> Core {
+        let local = crate::shared::enter(&self.shared, ReactorId(0));
+        self.into_core_with(local)
+    }
+
+    /// The first reactor's core.
+    pub(crate) fn into_core_with(mut self, local: Rc<Local>) -> Core {
+        Core::new(ReactorId(0), self.shared, self.polls.remove(0), local)
     }
 }
 

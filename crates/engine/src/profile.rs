@@ -75,6 +75,24 @@ impl Profiles {
         Some(index)
     }
 
+    /// A listener for one more connection, and its profile's number is its own: the test kit has them made as they are
+    /// wanted. None as with [`join`](Profiles::join).
+    pub(crate) fn listen(&mut self, framing: &Framing) -> Option<ListenerId> {
+        let (first, rules) = (self.listeners, Rules::default());
+        let alike = |(index, profile): &(usize, &mut Profile)| {
+            let is_own = profile.listener.is_some_and(|listener| usize::from(listener.0) == *index);
+            *index >= first && is_own && profile.rules == rules && profile.framing.is_like(framing)
+        };
+        if let Some((_, profile)) = self.profiles.iter_mut().find(alike) {
+            profile.users += 1;
+            return profile.listener;
+        }
+        let listener = Some(ListenerId(u16::try_from(self.profiles.vacant_key()).ok()?));
+        // One of them is the listener itself, which stays.
+        self.profiles.insert(Profile { listener, framing: framing.clone(), rules, users: 2 });
+        listener
+    }
+
     /// A connection is gone, or has changed.
     pub(crate) fn leave(&mut self, profile: u16) {
         let index = usize::from(profile);

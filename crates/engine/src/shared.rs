@@ -112,10 +112,10 @@ impl Shared {
         if self.options.max_connections.is_some_and(|limit| self.count() >= limit) {
             return false;
         }
-        let listener = &self.listeners[usize::from(accepted.listener.0)];
+        let listener = self.listeners.get(usize::from(accepted.listener.0));
         let is_proxy =
             |networks: &TrustedNetworks| accepted.peer.is_none_or(|peer| networks.contains(peer.ip()));
-        accepted.is_proxied = listener.trusted.as_ref().is_some_and(is_proxy);
+        accepted.is_proxied = listener.and_then(|listener| listener.trusted.as_ref()).is_some_and(is_proxy);
         let (Some(counts), Some(peer), false) = (&self.per_address, accepted.peer, accepted.is_proxied)
         else {
             return true;
@@ -205,6 +205,22 @@ pub(crate) fn enter(shared: &Arc<Shared>, reactor: ReactorId) -> Rc<Local> {
     let current = Current { engine: Arc::as_ptr(shared), reactor, local: Rc::clone(&local) };
     CURRENT.with_borrow_mut(|slot| *slot = Some(current));
     local
+}
+
+/// While it lives this thread is another reactor's; then it is again whose it was.
+#[must_use]
+pub(crate) struct Visit(Option<Current>);
+
+/// Makes this thread that reactor's for a while.
+pub(crate) fn visit(shared: &Arc<Shared>, reactor: ReactorId, local: &Rc<Local>) -> Visit {
+    let current = Current { engine: Arc::as_ptr(shared), reactor, local: Rc::clone(local) };
+    Visit(CURRENT.replace(Some(current)))
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
 }
 
 /// The engine's reactor whose thread this is, if it is one's.

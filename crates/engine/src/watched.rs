@@ -50,6 +50,10 @@ impl Watched {
         Ok(())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
     /// Whether a token is of a watched descriptor's, and not the waker's or a listener's.
     pub(crate) fn has(token: Token) -> bool {
         token.0 >= FIRST

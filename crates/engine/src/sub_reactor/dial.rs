@@ -31,8 +31,7 @@ impl Core {
         self.stats.dialled += 1;
         tracing::trace!(%id, url = %to.url, "dialling");
         match address {
-            // Whoever stands in for the kernel says how it ends.
-            _ if self.io.is_simulated() => {}
+            _ if self.io.dial(id, &to) => {}
             Address::Tcp(to) => self.try_addresses(id.key(), vec![to]),
             Address::Name { .. } => {
                 if !resolver::resolve(&self.shared, id, address) {

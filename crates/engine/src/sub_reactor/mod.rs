@@ -10,6 +10,7 @@ use mio::{Events, Token};
 use wheelhouse_wheel::Progress;
 
 mod begin;
+mod by_hand;
 mod change;
 mod close;
 mod core;
@@ -30,9 +31,10 @@ mod write;
 
 pub(crate) use self::{
     core::Core,
+    serve::Readiness,
     stage::{Job, panic_message},
 };
-use self::{deadlines::Due, read::ReadBuffer, serve::Readiness, stage::Stage};
+use self::{deadlines::Due, read::ReadBuffer, stage::Stage};
 use crate::{
     ConnId, Handler,
     accept::{Acceptor, RETRY, Round},
@@ -96,9 +98,17 @@ impl<H: Handler> SubReactor<H> {
             tracing::error!(%error, "cannot watch the listeners; stopping the engine");
             self.stage.core.shared.stop();
         }
+        self.begin();
+        while self.turn() {}
+        self.end();
+    }
+
+    fn begin(&mut self) {
         self.stage.core.clock.read();
         self.stage.call_reactor(|handler, reactor| handler.on_start(reactor));
-        while self.turn() {}
+    }
+
+    fn end(&mut self) {
         self.stage.call_reactor(|handler, reactor| handler.on_stop(reactor));
         let core = &self.stage.core;
         core.shared.reactors[core.id.index()].close();

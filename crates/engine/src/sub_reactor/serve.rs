@@ -32,13 +32,18 @@ impl From<&Event> for Readiness {
     }
 }
 
-#[cfg(test)]
+/// What a kernel in memory says.
 impl Readiness {
-    pub(super) fn simulated(readable: bool, writable: bool, fin: bool) -> Self {
+    pub(crate) fn simulated(readable: bool, writable: bool, fin: bool) -> Self {
         Readiness { readable, writable, error: false, thorough: fin }
     }
 
-    pub(super) fn is_any(self) -> bool {
+    /// The same of a socket that has an error to tell of.
+    pub(crate) fn with_error(self) -> Self {
+        Readiness { readable: true, error: true, thorough: true, ..self }
+    }
+
+    pub(crate) fn is_any(self) -> bool {
         self.readable || self.writable
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::HashMap,
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -24,6 +25,8 @@ pub(crate) struct Stage<H: Handler> {
     pub(super) handler: H,
     pub(super) sessions: Sessions<H::Session>,
     pub(super) core: Core,
+    /// Why each connection closed, where somebody keeps that: the test kit.
+    pub(super) reasons: Option<HashMap<ConnId, CloseReason>>,
 }
 
 /// A closure posted to the handler.
@@ -37,7 +40,7 @@ pub(crate) type ConnJob<H> = Box<dyn FnOnce(&mut H, &mut Conn<'_>, &mut <H as Ha
 
 impl<H: Handler> Stage<H> {
     pub(super) fn new(handler: H, core: Core) -> Self {
-        Stage { handler, sessions: Sessions::new(), core }
+        Stage { handler, sessions: Sessions::new(), core, reasons: None }
     }
 
     /// A callback of an open connection, and what it wants next. None when there was none, or it panicked.
@@ -157,14 +160,17 @@ impl<H: Handler> Stage<H> {
         let Doomed { key, reason, error, unsent } = doomed;
         self.core.stats.bytes_unsent += unsent;
         let Some(connection) = self.core.connections.get(key) else { return };
+        let id = ConnId::new(self.core.id, key, connection.sequence);
+        if let Some(reasons) = &mut self.reasons {
+            reasons.insert(id, reason);
+        }
         if connection.flags.contains(Flags::SHED) {
             return;
         }
         let opened = connection.flags.contains(Flags::OPENED);
-        let (peer, sequence) = (connection.peer_addr(), connection.sequence);
+        let peer = connection.peer_addr();
         let tag = connection.extras.as_ref().map(|extras| extras.tag).unwrap_or_default();
         let listener = self.core.profiles.get(connection.profile).and_then(|profile| profile.listener);
-        let id = ConnId::new(self.core.id, key, sequence);
         tracing::debug!(%id, %reason, ?error, unsent, "closed");
         let session = match self.sessions.remove(key) {
             Some(session) => session,

@@ -1,0 +1,482 @@
+//! What the kit promises by itself; that it behaves as an engine over sockets is shown by the package `tests`, both ways.
+
+use std::{
+    cell::RefCell,
+    io::{ErrorKind, Write},
+    net::SocketAddr,
+    os::{fd::BorrowedFd, unix::net::UnixStream},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::Bench;
+use crate::{
+    Action, Adopt, Audience, CloseReason, Closed, Conn, ConnId, Connect, Engine, Framing, Handle, Handler,
+    LengthDelimited, Listener, ListenerId, Message, Poster, Reactor, ReactorId, Refusal, Sent, Spot, Tag,
+    TimerKind, shared, sub_reactor::panic_message,
+};
+
+/// Echoes, but for the orders it knows, and remembers the moments of its timers.
+struct Obedient {
+    me: Poster<Obedient>,
+    /// Somebody else's connection: what is heard is sent there too.
+    friend: Option<(Handle, ConnId)>,
+    fired: Vec<(u32, Instant)>,
+    ready: Vec<Tag>,
+    ended: Rc<RefCell<Vec<String>>>,
+}
+
+impl Obedient {
+    fn new(spot: &Spot<Obedient>) -> Self {
+        Obedient {
+            me: spot.poster(),
+            friend: None,
+            fired: Vec::new(),
+            ready: Vec::new(),
+            ended: Rc::default(),
+        }
+    }
+
+    /// It posts itself for ever.
+    fn spin(&mut self) {
+        let me = self.me.clone();
+        let posted = self.me.post(ReactorId(0), move |handler, _| {
+            assert!(Rc::strong_count(&handler.ended) > 0);
+            handler.me = me;
+            handler.spin();
+        });
+        assert!(posted.is_ok(), "its own mailbox has room");
+    }
+}
+
+impl Handler for Obedient {
+    type Session = u32;
+
+    fn on_start(&mut self, reactor: &mut Reactor<'_>) {
+        reactor.set_timer(TimerKind(0), Duration::from_secs(3600));
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, heard: &mut u32, message: Message<'_>) -> Action {
+        *heard += 1;
+        if let Some((handle, id)) = &self.friend {
+            assert!(handle.send(*id, message.to_payload()).is_ok());
+        }
+        let order = message.text().unwrap_or_default();
+        match order.split_once(' ').unwrap_or((order, "")) {
+            ("timer", ms) => {
+                let ms = ms.parse().expect("a number");
+                conn.set_timer(TimerKind(ms), Duration::from_millis(ms.into()));
+            }
+            ("spin", _) => self.spin(),
+            ("hold", _) => return Action::Hold,
+            ("close", _) => return Action::Close,
+            ("dial", url) => {
+                conn.reactor().connect(Connect::to(url).tag(Tag(3))).expect("a good address");
+            }
+            ("fill", _) => while conn.send("x".repeat(1000)) == Sent::Accepted {},
+            _ => _ = conn.send(message),
+        }
+        Action::Continue
+    }
+
+    fn on_timer(&mut self, conn: &mut Conn<'_>, _: &mut u32, timer: TimerKind) -> Action {
+        self.fired.push((timer.0, conn.now()));
+        Action::Continue
+    }
+
+    fn on_close(&mut self, closed: &mut Closed<'_>, heard: u32) {
+        self.ended.borrow_mut().push(format!("{}: {}, {heard} heard", closed.id(), closed.reason()));
+    }
+
+    fn on_ready(&mut self, _: &mut Reactor<'_>, watched: Tag, _: BorrowedFd<'_>) {
+        self.ready.push(watched);
+    }
+
+    fn on_stop(&mut self, _: &mut Reactor<'_>) {
+        self.ended.borrow_mut().push("stopped".into());
+    }
+}
+
+fn bench() -> Bench<Obedient> {
+    Bench::new(Obedient::new)
+}
+
+fn lines() -> Framing {
+    Framing::lines(80)
+}
+
+/// The peer and the listener that the handler sees.
+fn who_is(bench: &mut Bench<Obedient>, id: ConnId) -> (Option<SocketAddr>, Option<ListenerId>) {
+    let (told, answer) = mpsc::channel();
+    let asked = bench.poster().post_to(id, move |_, conn, _| {
+        told.send((conn.peer_addr(), conn.listener())).unwrap();
+    });
+    assert!(asked.is_ok());
+    bench.run();
+    answer.recv().unwrap()
+}
+
+/// What a misuse is told.
+#[track_caller]
+fn told(misuse: impl FnOnce()) -> String {
+    let told = catch_unwind(AssertUnwindSafe(misuse)).expect_err("it must be told");
+    panic_message(&*told).to_owned()
+}
+
+#[test]
+fn a_client_sends_and_receives_in_pieces_of_any_size() {
+    let mut bench = bench();
+    let client = bench.open(lines());
+    bench.input(client, b"");
+    for byte in b"hello\nworld\nand" {
+        bench.input(client, &[*byte]);
+    }
+    assert_eq!(bench.output(client), b"hello\nworld\n");
+    assert_eq!(bench.output(client), b"", "what was received once");
+    assert_eq!(bench.session(client), Some(&mut 2));
+    // More than one turn reads, many times over.
+    let many = b"0123456789\n".repeat(100_000);
+    let raw = bench.open(Framing::raw());
+    bench.input(raw, &many);
+    assert_eq!(bench.output(raw), many);
+    assert_eq!(bench.handle().stats().total().bytes_in, 15 + many.len() as u64);
+}
+
+#[test]
+fn a_message_is_framed_as_the_connection_is() {
+    let mut bench = bench();
+    for (framing, framed) in [
+        (Framing::raw(), &b"hi"[..]),
+        (lines(), b"hi\n"),
+        (Framing::length_delimited(LengthDelimited::u32_be()), b"\0\0\0\x02hi"),
+    ] {
+        let client = bench.open(framing);
+        bench.message(client, "hi");
+        assert_eq!(bench.output(client), framed);
+    }
+}
+
+#[test]
+fn what_is_left_of_the_window_is_taken_and_no_more() {
+    let mut bench = bench();
+    let client = bench.open(lines());
+    bench.take_window(client, 1_500);
+    bench.message(client, "fill");
+    assert_eq!(bench.output(client).len(), 1_500);
+    bench.take_window(client, 10);
+    assert_eq!(bench.output(client).len(), 10, "room was an edge");
+    bench.take_window(client, 0);
+    bench.turn(Duration::from_millis(59_990));
+    assert_eq!((bench.output(client).len(), bench.closed(client)), (0, None));
+    bench.turn(Duration::from_secs(60));
+    assert_eq!(bench.closed(client), Some(&CloseReason::WriteStall));
+    assert!(bench.output_reset(client) && !bench.output_ended(client));
+}
+
+#[test]
+fn every_timer_fires_at_its_very_millisecond_however_far_the_clock_is_turned() {
+    let mut bench = bench();
+    let client = bench.open(lines());
+    let start = bench.now();
+    bench.turn(Duration::from_micros(700));
+    assert_eq!(bench.now(), start, "less than a millisecond");
+    bench.turn(Duration::from_micros(300));
+    assert_eq!(bench.now() - start, Duration::from_millis(1), "counts with the next turn");
+    for order in ["timer 70000", "timer 1", "timer 300", "timer 5000"] {
+        bench.message(client, order);
+    }
+    bench.turn(Duration::from_millis(299));
+    assert_eq!(bench.handler().fired.len(), 1);
+    bench.turn(Duration::from_secs(80));
+    let begun = start + Duration::from_millis(1);
+    let exactly = [1, 300, 5_000, 70_000].map(|ms| (ms, begun + Duration::from_millis(ms.into())));
+    assert_eq!(bench.handler().fired, exactly);
+    assert_eq!(bench.now() - begun, Duration::from_millis(80_299));
+}
+
+#[test]
+fn the_engines_deadlines_are_met_to_the_millisecond_too() {
+    let login = Listener::new("tcp://127.0.0.1:0").authentication(Duration::from_millis(1_500));
+    let builder = Engine::builder().listen(login).idle_timeout(Duration::from_secs(1));
+    let mut bench = Bench::with_options(builder, Obedient::new);
+    let (busy, idle) = (bench.open_on(ListenerId(0)), bench.open_on(ListenerId(0)));
+    bench.turn(Duration::from_millis(999));
+    bench.input(busy, b"here I am");
+    assert_eq!(bench.closed(idle), None);
+    bench.turn(Duration::from_millis(1));
+    assert_eq!(bench.closed(idle), Some(&CloseReason::Idle));
+    bench.turn(Duration::from_millis(499));
+    assert_eq!(bench.closed(busy), None);
+    bench.turn(Duration::from_millis(1));
+    assert_eq!(bench.closed(busy), Some(&CloseReason::Auth));
+}
+
+#[test]
+fn what_is_asked_through_a_handle_waits_for_the_next_call() {
+    let mut bench = bench();
+    let client = bench.open(lines());
+    let (handle, poster) = (bench.handle(), bench.poster());
+    handle.send(client, "from the test").unwrap();
+    let posted = poster.post_to(client, |handler, conn, heard| {
+        *heard = 17;
+        handler.fired.push((0, conn.now()));
+    });
+    assert!(posted.is_ok() && !shared::is_reactor_thread());
+    assert_eq!(bench.output(client), b"from the test\n");
+    assert_eq!(bench.session(client), Some(&mut 17));
+    assert_eq!(bench.handler().fired.len(), 1);
+    thread::scope(|scope| {
+        _ = scope.spawn(|| handle.broadcast(Audience::Open, "from another thread").unwrap())
+    });
+    assert_eq!(bench.output(client), b"from another thread\n");
+    handle.close(client);
+    assert_eq!(bench.closed(client), None, "looking alone does nothing");
+    bench.run();
+    assert_eq!(bench.closed(client), Some(&CloseReason::Local));
+}
+
+#[test]
+fn two_benches_on_one_thread_are_two_engines() {
+    let (mut here, mut there) = (bench(), bench());
+    let (near, far) = (here.open(lines()), there.open(lines()));
+    assert_eq!(near, far, "each engine counts for itself");
+    here.handler().friend = Some((there.handle(), far));
+    here.message(near, "hello");
+    assert_eq!(here.output(near), b"hello\n");
+    assert_eq!(there.output(far), b"hello\n");
+    // From its own callbacks what goes to itself goes no further.
+    there.handler().friend = Some((there.handle(), far));
+    there.message(far, "twice");
+    assert_eq!(there.output(far), b"twice\ntwice\n");
+    assert_eq!(here.output(near), b"");
+    drop(here);
+    there.message(far, "twice");
+    assert_eq!(there.output(far), b"twice\ntwice\n");
+}
+
+#[test]
+fn a_handler_that_keeps_itself_busy_is_found_out() {
+    let mut bench = bench();
+    let client = bench.open(lines());
+    let told = told(|| bench.message(client, "spin"));
+    assert!(told.contains("keeps itself busy"), "{told}");
+    // Neither does it hold up the end of the test.
+    let stopped = catch_unwind(AssertUnwindSafe(|| {
+        let _bench = bench;
+        panic!("as if an assertion had failed");
+    }));
+    assert!(stopped.is_err() && !shared::is_reactor_thread());
+}
+
+#[test]
+fn misuse_is_told_with_the_connection_it_is_about() {
+    let (mut bench, mut other) = (bench(), bench());
+    let client = bench.open(lines());
+    other.open(lines());
+    let strange = other.open(lines()).to_string();
+    let stranger = other.open(lines());
+    drop(other);
+    assert_eq!(strange, "0.1.2");
+    for told in [
+        told(|| bench.input(stranger, b"x")),
+        told(|| bench.message(stranger, "x")),
+        told(|| _ = bench.output(stranger)),
+        told(|| _ = bench.closed(stranger)),
+        told(|| _ = bench.session(stranger)),
+        told(|| bench.connected(stranger)),
+    ] {
+        assert_eq!(told, "connection 0.2.3 is not one of this bench's");
+    }
+    assert_eq!(told(|| bench.connected(client)), "connection 0.0.1: it is not being dialled, or no longer");
+    let told_of = told(|| bench.message(client, "two\nlines"));
+    assert_eq!(told_of, format!("no message for connection 0.0.1: {:?}", Refusal::NotEncodable));
+    bench.message(client, "hold");
+    bench.eof(client);
+    bench.eof(client);
+    let told_of = told(|| bench.input(client, b"x"));
+    assert_eq!(told_of, "connection 0.0.1: its client has said FIN, and can send no more");
+    assert_eq!(told(|| _ = bench.open_on(ListenerId(7))), "there is no listener 7");
+    assert!(told(|| _ = bench.open(Framing::lines(0))).contains("option `lines`"));
+}
+
+#[test]
+fn what_no_builder_would_build_no_bench_is_made_of() {
+    let with = |builder| told(|| drop(Bench::with_options(builder, Obedient::new)));
+    assert!(with(Engine::builder().listen("gopher://127.0.0.1:70")).contains("gopher"));
+    assert!(with(Engine::builder().read_buffer(3)).contains("option `read_buffer`"));
+    let one = Engine::builder().listen("tcp://127.0.0.1:0").max_connections(1).reactors(9);
+    let mut bench = Bench::with_options(one, Obedient::new);
+    assert_eq!(bench.handle().reactors(), 1);
+    let only = bench.open_on(ListenerId(0));
+    assert!(told(|| _ = bench.open_on(ListenerId(0))).contains("shed: a limit is met"));
+    bench.message(only, "close");
+    bench.open_on(ListenerId(0));
+}
+
+#[test]
+fn nobody_is_dialled_until_the_test_says_so() {
+    let mut bench = bench();
+    let client = bench.open(lines());
+    for url in ["tcp://127.0.0.1:1", "tcp://name.invalid:2", "unix:/nowhere"] {
+        bench.message(client, &*format!("dial {url}"));
+    }
+    let dialled = bench.dialled();
+    let urls: Vec<(&str, Tag)> = dialled.iter().map(|one| (one.url.as_str(), one.tag)).collect();
+    assert_eq!(
+        urls,
+        [("tcp://127.0.0.1:1", Tag(3)), ("tcp://name.invalid:2", Tag(3)), ("unix:/nowhere", Tag(3))]
+    );
+    assert!(bench.dialled().is_empty(), "told once");
+    let [made, refused, forgotten] = [0, 1, 2].map(|n| dialled[n].id);
+    assert!(bench.handle().is_open(made) && bench.session(made).is_none());
+    assert_eq!(told(|| bench.input(made, b"x")), format!("connection {made}: it is not connected"));
+
+    bench.connected(made);
+    bench.message(made, "echo");
+    assert_eq!(bench.output(made), b"echo");
+    assert_eq!(who_is(&mut bench, made), (Some(([127, 0, 0, 1], 1).into()), None));
+
+    bench.refuse(refused, ErrorKind::HostUnreachable.into());
+    assert_eq!(bench.closed(refused), Some(&CloseReason::ConnectFailed));
+    bench.turn(Duration::from_secs(10));
+    assert_eq!(bench.closed(forgotten), Some(&CloseReason::ConnectTimeout));
+    let told = told(|| bench.connected(forgotten));
+    assert!(told.contains("not being dialled, or no longer"), "{told}");
+    bench.handle().connect(crate::On::Any, Connect::to("tcp://127.0.0.1:4")).unwrap();
+    assert_eq!(bench.dialled().len(), 1, "asked for from outside");
+}
+
+#[test]
+fn clients_have_addresses_and_a_place_in_the_index() {
+    let builder = Engine::builder().listen("tcp://127.0.0.1:0").listen("unix:/nowhere");
+    let mut bench = Bench::with_options(builder, Obedient::new);
+    let at = "[2001:db8::7]:1234".parse().unwrap();
+    let ids = [
+        bench.open_on(ListenerId(0)),
+        bench.open_on(ListenerId(0)),
+        bench.open_from(ListenerId(0), at),
+        bench.open_on(ListenerId(1)),
+        bench.open(lines()),
+    ];
+    let peers = ids.map(|id| who_is(&mut bench, id));
+    let is_local = |(peer, _): (Option<SocketAddr>, _)| peer.is_some_and(|at| at.ip().is_loopback());
+    assert!(is_local(peers[0]) && is_local(peers[1]) && peers[0].0 != peers[1].0);
+    assert_eq!((peers[2].0, peers[3].0), (Some(at), None));
+    assert_eq!(peers.iter().map(|(_, id)| id.unwrap().0).collect::<Vec<_>>(), [0, 0, 0, 1, 2]);
+    assert_eq!(bench.handle().connections().collect::<Vec<_>>(), ids);
+    bench.message(ids[4], "close");
+    bench.input(ids[4], b"lost on the way\n");
+    assert_eq!(bench.session(ids[4]), None);
+    assert_eq!(bench.handle().connections().collect::<Vec<_>>(), ids[..4]);
+    let next = bench.open_on(ListenerId(1));
+    assert_eq!(bench.handle().connections().last(), Some(next), "the number that came free");
+}
+
+#[test]
+fn listeners_of_one_framing_are_one_listener() {
+    let mut bench = bench();
+    let ids = [bench.open(lines()), bench.open(Framing::raw()), bench.open(lines())];
+    bench.handle().broadcast(Audience::Listener(ListenerId(0)), "lines").unwrap();
+    let heard = ids.map(|id| bench.output(id));
+    assert_eq!(heard, [&b"lines\n"[..], b"", b"lines\n"]);
+}
+
+#[test]
+fn dropped_it_stops_as_an_engine_does() {
+    let mut bench = bench();
+    let (ended, handle) = (Rc::clone(&bench.handler().ended), bench.handle());
+    let client = bench.open(lines());
+    bench.message(client, "hello");
+    drop(bench);
+    assert_eq!(*ended.borrow(), ["0.0.1: the engine stops, 1 heard", "stopped"]);
+    assert_eq!((handle.count(), handle.is_open(client)), (0, false));
+    handle.send(client, "too late").unwrap();
+    assert_eq!(Rc::strong_count(&ended), 1, "the handler is gone");
+}
+
+#[test]
+fn stopped_it_stays_stopped() {
+    let mut bench = bench();
+    let client = bench.open(lines());
+    bench.handle().shutdown();
+    bench.turn(Duration::from_secs(1));
+    assert!(bench.output_ended(client));
+    let ended = Rc::clone(&bench.handler().ended);
+    assert_eq!(*ended.borrow(), ["0.0.1: the engine stops, 0 heard", "stopped"]);
+    assert!(told(|| _ = bench.open(lines())).contains("the engine is stopping"));
+    drop(bench);
+    assert_eq!(ended.borrow().len(), 2, "told once");
+}
+
+#[test]
+fn in_a_drain_nobody_is_accepted_and_the_last_to_leave_ends_it() {
+    let mut bench = bench();
+    let (one, two) = (bench.open(lines()), bench.open(lines()));
+    let (ended, handle) = (Rc::clone(&bench.handler().ended), bench.handle());
+    handle.drain(Duration::from_secs(60));
+    bench.message(one, "still served");
+    assert_eq!(bench.output(one), b"still served\n");
+    assert!(told(|| _ = bench.open(lines())).contains("the engine is stopping"));
+    bench.eof(one);
+    bench.turn(Duration::from_millis(59_999));
+    assert_eq!(ended.borrow().len(), 1, "{ended:?}");
+    bench.turn(Duration::from_millis(1));
+    assert_eq!(bench.closed(two), Some(&CloseReason::Shutdown));
+    assert_eq!(ended.borrow().last().unwrap(), "stopped");
+}
+
+#[test]
+fn the_other_end_of_an_adopted_socket_is_the_tests_too() {
+    let mut bench = bench();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (told, answer) = mpsc::channel();
+    let adopt = Adopt::new(ours).framing(lines()).unread("he");
+    let posted = bench.poster().post(ReactorId(0), move |_, reactor| {
+        told.send(reactor.adopt(adopt).unwrap()).unwrap();
+    });
+    assert!(posted.is_ok());
+    bench.run();
+    let adopted = answer.recv().unwrap();
+    bench.input(adopted, b"llo\n");
+    assert_eq!(bench.output(adopted), b"hello\n");
+    assert_eq!(bench.handle().connections().collect::<Vec<_>>(), [adopted]);
+    bench.eof(adopted);
+    assert_eq!(bench.closed(adopted), Some(&CloseReason::Peer { code: None }));
+    assert_eq!(bench.handle().connections().count(), 0);
+    drop(theirs);
+}
+
+#[test]
+fn what_was_taken_out_is_nobodys_here() {
+    let mut bench = bench();
+    let client = bench.open(lines());
+    let (told, answer) = mpsc::channel();
+    let posted = bench.poster().post_to(client, move |_, conn, _| {
+        assert!(conn.detach(move |detached| told.send(detached.unread).unwrap()));
+    });
+    assert!(posted.is_ok());
+    bench.input(client, b"not a whole line");
+    assert_eq!(answer.try_recv().unwrap(), b"");
+    assert_eq!(bench.closed(client), Some(&CloseReason::Detached));
+    assert!(!bench.output_ended(client) && !bench.output_reset(client), "it lives on elsewhere");
+    bench.input(client, b" and the rest of it\n");
+    assert_eq!((bench.output(client), bench.handle().connections().count()), (vec![], 0));
+}
+
+#[test]
+fn a_watched_descriptor_is_a_real_one() {
+    let mut bench = bench();
+    let (mut here, there) = UnixStream::pair().unwrap();
+    there.set_nonblocking(true).unwrap();
+    let posted = bench.poster().post(ReactorId(0), |_, reactor| reactor.watch(there, Tag(5)).unwrap());
+    assert!(posted.is_ok());
+    bench.run();
+    assert_eq!(bench.handler().ready, []);
+    here.write_all(b"x").unwrap();
+    assert_eq!(bench.handler().ready, [Tag(5)]);
+    bench.run();
+    assert_eq!(bench.handler().ready, [Tag(5)], "told once");
+}
