@@ -5,21 +5,28 @@ use crate::{CloseReason, ConnId, ListenerId, Payload, Reactor, Tag};
 /// A connection that is gone: what is left to know of it. It has no `send`.
 ///
 /// ```
-/// use wheelhouse::{Action, Closed, Conn, Handler, Message};
+/// use wheelhouse::{Action, Closed, Conn, Framing, Handler, Message, testing::Bench};
 ///
-/// struct Log;
+/// struct Log(Vec<String>);
 ///
 /// impl Handler for Log {
-///     type Session = ();
+///     type Session = u32;
 ///
-///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
+///     fn on_message(&mut self, _: &mut Conn<'_>, messages: &mut u32, _: Message<'_>) -> Action {
+///         *messages += 1;
 ///         Action::Continue
 ///     }
 ///
-///     fn on_close(&mut self, closed: &mut Closed<'_>, (): ()) {
-///         println!("{}: {} ({} B unsent)", closed.id(), closed.reason(), closed.unsent());
+///     fn on_close(&mut self, closed: &mut Closed<'_>, messages: u32) {
+///         self.0.push(format!("{}: {}, {messages} messages", closed.id(), closed.reason()));
 ///     }
 /// }
+///
+/// let mut bench = Bench::new(|_| Log(Vec::new()));
+/// let client = bench.open(Framing::lines(80));
+/// bench.message(client, "hello");
+/// bench.reset(client);
+/// assert_eq!(bench.handler().0, ["0.0.1: I/O error, 1 messages"]);
 /// ```
 pub struct Closed<'a> {
     pub(crate) reactor: Reactor<'a>,

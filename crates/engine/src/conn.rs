@@ -22,7 +22,7 @@ use crate::{
 /// the answer says so.
 ///
 /// ```
-/// use wheelhouse::{Action, Conn, Handler, Message};
+/// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
 ///
 /// struct Greeter;
 ///
@@ -38,6 +38,11 @@ use crate::{
 ///         Action::Continue
 ///     }
 /// }
+///
+/// let mut bench = Bench::new(|_| Greeter);
+/// let client = bench.open(Framing::lines(80));
+/// bench.input(client, b"Ann\nhello\n");
+/// assert_eq!(bench.output(client), b"Ann\nAnn\nAnn\nhello\n");
 /// ```
 pub struct Conn<'a> {
     reactor: Reactor<'a>,
@@ -267,7 +272,7 @@ impl Conn<'_> {
     /// would be a kind of its own each time.
     ///
     /// ```
-    /// use wheelhouse::{Action, Conn, Framing, Handler, Message};
+    /// use wheelhouse::{Action, Conn, Framing, Handler, LengthDelimited, Message, testing::Bench};
     ///
     /// struct Login {
     ///     binary: Framing,
@@ -277,15 +282,19 @@ impl Conn<'_> {
     ///     type Session = ();
     ///
     ///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
-    ///         if message.bytes() == b"BINARY" {
-    ///             conn.send("OK"); // still a line
-    ///             if conn.set_framing(&self.binary).is_err() {
-    ///                 return Action::Close;
-    ///             }
+    ///         conn.send(message); // still a line
+    ///         if message.bytes() == b"BINARY" && conn.set_framing(&self.binary).is_err() {
+    ///             return Action::Close;
     ///         }
     ///         Action::Continue
     ///     }
     /// }
+    ///
+    /// let binary = Framing::length_delimited(LengthDelimited::u32_be());
+    /// let mut bench = Bench::new(|_| Login { binary });
+    /// let client = bench.open(Framing::lines(80));
+    /// bench.input(client, b"BINARY\n\0\0\0\x02hi");
+    /// assert_eq!(bench.output(client), b"BINARY\n\0\0\0\x02hi");
     /// ```
     ///
     /// # Errors
@@ -304,22 +313,31 @@ impl Conn<'_> {
     /// False, and nothing happens, when the connection is not open.
     ///
     /// ```
-    /// use wheelhouse::{Action, Conn, Detached, Handler, Message};
+    /// use std::sync::mpsc::{Sender, channel};
+    /// use wheelhouse::{Action, Conn, Detached, Framing, Handler, Message, testing::Bench};
     ///
-    /// struct Upgrade;
+    /// struct Upgrade {
+    ///     elsewhere: Sender<Detached>,
+    /// }
     ///
     /// impl Handler for Upgrade {
     ///     type Session = ();
     ///
     ///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
     ///         if message.bytes() == b"UPGRADE" {
-    ///             conn.detach(|Detached { socket, unread, .. }| {
-    ///                 std::thread::spawn(move || drop((socket, unread))); // somebody else's from now on
-    ///             });
+    ///             let elsewhere = self.elsewhere.clone();
+    ///             conn.detach(move |detached| _ = elsewhere.send(detached));
     ///         }
     ///         Action::Continue
     ///     }
     /// }
+    ///
+    /// let (elsewhere, taken_out) = channel();
+    /// let mut bench = Bench::new(|_| Upgrade { elsewhere });
+    /// let client = bench.open(Framing::lines(80));
+    /// bench.input(client, b"UPGRADE\nin other words");
+    /// assert_eq!(taken_out.recv()?.unread, b"in other words");
+    /// # Ok::<(), std::sync::mpsc::RecvError>(())
     /// ```
     pub fn detach(&mut self, then: impl FnOnce(Detached) + 'static) -> bool {
         self.reactor.core.settle();

@@ -9,12 +9,26 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use wheelhouse::{Connect, Framing, Tag};
+/// use wheelhouse::{CloseReason, Connect, Framing, On, Tag, testing::Bench};
+/// # use wheelhouse::{Action, Conn, Handler, Message};
+/// # struct Client;
+/// # impl Handler for Client {
+/// #     type Session = ();
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+/// # }
 ///
 /// let upstream = Connect::to("tcp://127.0.0.1:6379")
 ///     .framing(Framing::lines(4096))
 ///     .timeout(Duration::from_secs(2))
 ///     .tag(Tag(1));
+///
+/// let mut bench = Bench::new(|_| Client);
+/// bench.handle().connect(On::Any, upstream)?;
+/// let [dialled] = &bench.dialled()[..] else { panic!("one was dialled") };
+/// assert_eq!((&*dialled.url, dialled.tag), ("tcp://127.0.0.1:6379", Tag(1)));
+/// bench.turn(Duration::from_secs(2)); // nobody answers
+/// assert_eq!(bench.closed(dialled.id), Some(&CloseReason::ConnectTimeout));
+/// # Ok::<(), wheelhouse::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connect {

@@ -138,7 +138,7 @@ impl<H> fmt::Debug for Engine<H> {
 /// What the handler factory is given, on the reactor's own thread.
 ///
 /// ```
-/// use wheelhouse::{Action, Conn, Engine, Handle, Handler, Message};
+/// use wheelhouse::{Action, Audience, Conn, Framing, Handle, Handler, Message, testing::Bench};
 ///
 /// struct Room {
 ///     everyone: Handle,
@@ -148,15 +148,17 @@ impl<H> fmt::Debug for Engine<H> {
 ///     type Session = ();
 ///
 ///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
-///         match self.everyone.broadcast(wheelhouse::Audience::Open, message.to_payload()) {
+///         match self.everyone.broadcast(Audience::Open, message.to_payload()) {
 ///             Ok(()) => Action::Continue,
 ///             Err(_) => Action::Hold, // `on_room` will tell
 ///         }
 ///     }
 /// }
 ///
-/// let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|spot| Room { everyone: spot.handle() })?;
-/// # Ok::<(), wheelhouse::Error>(())
+/// let mut bench = Bench::new(|spot| Room { everyone: spot.handle() }); // as `Builder::build` does
+/// let (ann, bob) = (bench.open(Framing::lines(80)), bench.open(Framing::lines(80)));
+/// bench.message(ann, "is anybody there?");
+/// assert_eq!(bench.output(bob), b"is anybody there?\n");
 /// ```
 pub struct Spot<H> {
     pub(crate) reactor: ReactorId,

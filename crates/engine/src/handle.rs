@@ -60,26 +60,27 @@ pub enum Audience {
 /// is, and waits its turn in the same queue. What is asked for a connection that is gone is counted and dropped, and never reaches another one.
 ///
 /// ```
-/// use wheelhouse::{Action, Audience, Conn, Engine, Handler, Message};
+/// use std::thread;
+/// use wheelhouse::{Audience, Framing, testing::Bench};
+/// # use wheelhouse::{Action, Conn, Handler, Message};
+/// # struct Silent;
+/// # impl Handler for Silent {
+/// #     type Session = ();
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+/// # }
 ///
-/// struct Silent;
-///
-/// impl Handler for Silent {
-///     type Session = ();
-///
-///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
-///         Action::Continue
-///     }
-/// }
-///
-/// let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|_| Silent)?;
-/// let handle = engine.handle();
-/// let running = engine.start()?;
-/// handle.broadcast(Audience::Open, "hello, everyone").expect("an empty mailbox has room");
-/// assert_eq!(handle.count(), 0);
-/// handle.shutdown();
-/// running.join()?;
-/// # Ok::<(), wheelhouse::Error>(())
+/// let mut bench = Bench::new(|_| Silent);
+/// let (one, two) = (bench.open(Framing::lines(80)), bench.open(Framing::lines(80)));
+/// let handle = bench.handle(); // as of an engine: `engine.handle()`
+/// let speaker = thread::spawn(move || {
+///     handle.send(one, "only you").expect("the mailbox has room");
+///     handle.broadcast(Audience::Open, "everyone").expect("the mailbox has room");
+///     handle.close(two);
+/// });
+/// speaker.join().expect("no panic");
+/// assert_eq!(bench.output(one), b"only you\neveryone\n");
+/// assert_eq!(bench.output(two), b"everyone\n");
+/// assert!(!bench.handle().is_open(two));
 /// ```
 #[derive(Clone)]
 pub struct Handle {
@@ -202,38 +203,6 @@ impl Handle {
         Ok(())
     }
 
-    /// A place in the mailbox of the reactor that is meant.
-    fn place(&self, on: On) -> Result<(ReactorId, Place)> {
-        if self.shared.stopping.load(Ordering::Acquire) {
-            return Err(Error::Stopping);
-        }
-        let reactor = match on {
-            On::Any => {
-                let next = self.shared.next_dial.fetch_add(1, Ordering::Relaxed);
-                ReactorId((next % self.shared.reactors.len()) as u16)
-            }
-            On::Reactor(reactor) => reactor,
-            On::Owner(id) => id.reactor(),
-        };
-        let Some(found) = self.shared.reactor(reactor) else {
-            return Err(Error::BadOption {
-                option: "on",
-                value: format!("reactor {reactor}"),
-                allowed: format!("0 to {}", self.shared.reactors.len() - 1),
-            });
-        };
-        match self.reserve(reactor, found) {
-            Some(place) => Ok((reactor, place)),
-            None => Err(Error::MailboxFull { reactor }),
-        }
-    }
-
-    fn put_at(&self, reactor: ReactorId, place: Place, command: Command) {
-        if let Some(found) = self.shared.reactor(reactor) {
-            self.put_in(reactor, found, place, command);
-        }
-    }
-
     /// Takes over a connected socket; its [`tag`](Adopt::tag) tells which connection it has become. What the reactor itself
     /// refuses when its turn comes, because it is full or stopping, is closed and logged.
     ///
@@ -295,7 +264,7 @@ impl Handle {
 
     /// Stops the engine when its work is done. The connections that wait to be accepted are, and the listeners are closed;
     /// then every handler is told ([`Handler::on_stopping`]), and the engine goes on until the last connection is gone, at
-    /// most for `within`: what is left then is closed as by [`shutdown`](Handle::shutdown). The first call counts; a shutdown
+    /// most for `within` (24 days count as the longest): what is left then is closed as by [`shutdown`](Handle::shutdown). The first call counts; a shutdown
     /// may follow it.
     pub fn drain(&self, within: Duration) {
         self.shared.drain(within);
@@ -346,6 +315,38 @@ impl Handle {
 
     pub(crate) fn owner(&self, id: ConnId) -> Option<(ReactorId, &ReactorShared)> {
         self.shared.owner(id).filter(|(_, owner)| !owner.mailbox.is_closed())
+    }
+
+    /// A place in the mailbox of the reactor that is meant.
+    fn place(&self, on: On) -> Result<(ReactorId, Place)> {
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(Error::Stopping);
+        }
+        let reactor = match on {
+            On::Any => {
+                let next = self.shared.next_dial.fetch_add(1, Ordering::Relaxed);
+                ReactorId((next % self.shared.reactors.len()) as u16)
+            }
+            On::Reactor(reactor) => reactor,
+            On::Owner(id) => id.reactor(),
+        };
+        let Some(found) = self.shared.reactor(reactor) else {
+            return Err(Error::BadOption {
+                option: "on",
+                value: format!("reactor {reactor}"),
+                allowed: format!("0 to {}", self.shared.reactors.len() - 1),
+            });
+        };
+        match self.reserve(reactor, found) {
+            Some(place) => Ok((reactor, place)),
+            None => Err(Error::MailboxFull { reactor }),
+        }
+    }
+
+    fn put_at(&self, reactor: ReactorId, place: Place, command: Command) {
+        if let Some(found) = self.shared.reactor(reactor) {
+            self.put_in(reactor, found, place, command);
+        }
     }
 
     /// Takes a place; a reactor that gets none is told when there is room.

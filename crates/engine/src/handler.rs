@@ -9,7 +9,7 @@ use crate::{Closed, Conn, Control, Input, Message, Reactor, ReactorId, Tag, Time
 /// goes into an `Arc`.
 ///
 /// ```
-/// use wheelhouse::{Action, Conn, Handler, Message};
+/// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
 ///
 /// /// Counts a connection's messages and answers with the count.
 /// struct Counter;
@@ -23,6 +23,12 @@ use crate::{Closed, Conn, Control, Input, Message, Reactor, ReactorId, Tag, Time
 ///         Action::Continue
 ///     }
 /// }
+///
+/// let mut bench = Bench::new(|_| Counter);
+/// let (one, other) = (bench.open(Framing::lines(80)), bench.open(Framing::lines(80)));
+/// bench.input(one, b"hello\nagain\n");
+/// bench.input(other, b"hello\n");
+/// assert_eq!((bench.output(one), bench.output(other)), (b"1\n2\n".to_vec(), b"1\n".to_vec()));
 /// ```
 ///
 /// # Order
@@ -144,6 +150,34 @@ pub trait Handler: Sized + 'static {
 }
 
 /// What a connection's callback wants next.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
+///
+/// /// Takes a message while it has room.
+/// struct Store {
+///     room: usize,
+/// }
+///
+/// impl Handler for Store {
+///     type Session = ();
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+///         let Some(room) = self.room.checked_sub(1) else { return Action::Hold };
+///         self.room = room;
+///         conn.send(message);
+///         Action::Continue
+///     }
+/// }
+///
+/// let mut bench = Bench::new(|_| Store { room: 1 });
+/// let client = bench.open(Framing::lines(80));
+/// bench.input(client, b"one\ntwo\n");
+/// assert_eq!(bench.output(client), b"one\n");
+/// bench.handler().room = 1;
+/// bench.handle().resume(client);
+/// assert_eq!(bench.output(client), b"two\n"); // it was kept, and offered again
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Go on.
@@ -163,11 +197,24 @@ pub enum Action {
 /// Why a connection closed.
 ///
 /// ```
-/// use wheelhouse::{Closed, CloseReason};
+/// use wheelhouse::{CloseReason, Framing, testing::Bench};
+/// # use wheelhouse::{Action, Conn, Handler, Message};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Session = ();
+/// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+/// #         conn.send(message);
+/// #         Action::Continue
+/// #     }
+/// # }
 ///
-/// fn was_our_wish(closed: &Closed<'_>) -> bool {
-///     matches!(closed.reason(), CloseReason::Local | CloseReason::Shutdown)
-/// }
+/// let mut bench = Bench::new(|_| Echo);
+/// let (polite, rude) = (bench.open(Framing::lines(80)), bench.open(Framing::lines(80)));
+/// bench.eof(polite);
+/// bench.input(rude, &[b'x'; 100]); // no line has more than 80
+/// assert_eq!(bench.closed(polite), Some(&CloseReason::Peer { code: None }));
+/// assert_eq!(bench.closed(rude), Some(&CloseReason::Protocol));
+/// assert_eq!(CloseReason::Protocol.to_string(), "protocol error");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

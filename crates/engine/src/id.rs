@@ -6,11 +6,21 @@ use std::{fmt, num::NonZeroU64};
 /// answered as "gone", even when its slot and its file descriptor serve another connection by then.
 ///
 /// ```
-/// use wheelhouse::ConnId;
+/// use wheelhouse::{Framing, testing::Bench};
+/// # use wheelhouse::{Action, Conn, Handler, Message};
+/// # struct Silent;
+/// # impl Handler for Silent {
+/// #     type Session = ();
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+/// # }
 ///
-/// fn log(id: ConnId) {
-///     println!("connection {id} on reactor {}", id.reactor()); // "connection 0.17.42 on reactor 0"
-/// }
+/// let mut bench = Bench::new(|_| Silent);
+/// let first = bench.open(Framing::raw());
+/// assert_eq!(first.to_string(), "0.0.1"); // reactor, slot, and which of the slot's tenants
+/// bench.eof(first);
+/// let second = bench.open(Framing::raw());
+/// assert_eq!(second.to_string(), "0.0.2");
+/// assert!(!bench.handle().is_open(first) && bench.handle().is_open(second));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(NonZeroU64);

@@ -92,7 +92,7 @@ impl Listener {
     /// that have pings: see [`Framing::with_heartbeat`].
     ///
     /// With it only what the peer sends counts as activity, for the [`idle_timeout`](crate::Builder::idle_timeout) too: our
-    /// own pings would keep a dead connection alive.
+    /// own pings would keep a dead connection alive. While reading is paused neither time runs.
     pub fn heartbeat(mut self, every: Duration, timeout: Duration) -> Self {
         self.rules.heartbeat = Some(Heartbeat { every, timeout });
         self
@@ -103,15 +103,32 @@ impl Listener {
     /// [`Builder::max_connections_per_address`](crate::Builder::max_connections_per_address) counts. `on_open` comes after
     /// the header. A missing or malformed one closes the connection ([`CloseReason::Protocol`](crate::CloseReason::Protocol)),
     /// a late one too ([`CloseReason::Handshake`](crate::CloseReason::Handshake), see
-    /// [`Builder::handshake_timeout`](crate::Builder::handshake_timeout)). Connections from anywhere else are taken as they
+    /// [`Builder::handshake_timeout`](crate::Builder::handshake_timeout)); one may have up to 4 KiB, or the size of the
+    /// [`read_buffer`](crate::Builder::read_buffer) where that is less. Connections from anywhere else are taken as they
     /// are: what looks like a header is data there. On a Unix listener every peer counts as a proxy.
     ///
     /// A network is an address, or an address and a prefix length: `10.0.0.0/8`, `fd00::/8`.
     ///
     /// ```
-    /// use wheelhouse::Listener;
+    /// use wheelhouse::{Engine, Listener, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct WhoAmI;
+    /// # impl Handler for WhoAmI {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
+    /// #         let peer = conn.peer_addr();
+    /// #         conn.send(peer.map_or_else(String::new, |peer| peer.to_string()));
+    /// #         Action::Continue
+    /// #     }
+    /// # }
     ///
+    /// // Answers with the address of whoever asks.
     /// let behind_haproxy = Listener::new("tcp://0.0.0.0:8080").proxy_protocol(["10.0.0.7", "10.1.0.0/16"]);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(behind_haproxy), |_| WhoAmI);
+    /// let client = bench.open_from(ListenerId(0), "10.0.0.7:40000".parse()?);
+    /// bench.input(client, b"PROXY TCP4 192.0.2.1 10.0.0.1 1234 8080\r\nwho am I?");
+    /// assert_eq!(bench.output(client), b"192.0.2.1:1234");
+    /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     pub fn proxy_protocol(mut self, networks: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.proxies = Some(networks.into_iter().map(Into::into).collect());

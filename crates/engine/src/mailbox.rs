@@ -249,6 +249,8 @@ impl Mailbox {
 
     /// Tells those who were refused, if there is room: the waiting threads at once, and `tell` for each reactor.
     pub(crate) fn announce_room(&self, tell: impl FnMut(ReactorId)) {
+        // Places were given back first, and who was refused notes that first and looks for a place then: one of us sees it.
+        fence(Ordering::SeqCst);
         if !self.waiting.anyone.load(Ordering::SeqCst) || self.used.load(Ordering::SeqCst) >= self.capacity {
             return;
         }

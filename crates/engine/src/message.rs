@@ -254,15 +254,37 @@ impl<'a> From<Message<'a>> for Payload<'a> {
 /// kernel.
 ///
 /// ```
-/// use wheelhouse::{Action, Conn, Sent};
+/// use wheelhouse::{Action, Conn, Framing, Handler, Message, Sent, testing::Bench};
 ///
-/// fn push(conn: &mut Conn<'_>) -> Action {
-///     match conn.send("more") {
-///         Sent::Accepted => Action::Continue,
-///         Sent::Full => Action::Continue, // stop producing: `on_writable` will come
-///         Sent::Refused(_) => Action::Close,
+/// /// Counts to 100,000, as fast as its client reads.
+/// struct Counting;
+///
+/// impl Handler for Counting {
+///     type Session = u32;
+///
+///     fn on_writable(&mut self, conn: &mut Conn<'_>, next: &mut u32) -> Action {
+///         while *next < 100_000 {
+///             *next += 1;
+///             match conn.send(next.to_string()) {
+///                 Sent::Accepted => {}
+///                 Sent::Full => return Action::Continue, // `on_writable` will come
+///                 Sent::Refused(_) => return Action::Close,
+///             }
+///         }
+///         Action::Finish
 ///     }
+/// #     fn on_message(&mut self, conn: &mut Conn<'_>, next: &mut u32, _: Message<'_>) -> Action {
+/// #         self.on_writable(conn, next)
+/// #     }
 /// }
+///
+/// let mut bench = Bench::new(|_| Counting);
+/// let client = bench.open(Framing::lines(80));
+/// bench.take_window(client, 0);
+/// bench.message(client, "go"); // `on_message` begins as `on_writable` goes on
+/// assert!(bench.session(client).is_some_and(|next| *next < 100_000));
+/// bench.take_window(client, usize::MAX);
+/// assert!(bench.output(client).ends_with(b"\n100000\n"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {

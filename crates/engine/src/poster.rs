@@ -9,27 +9,32 @@ use crate::{
 /// A [`Handle`] that also knows the handler's type, which a posted closure needs.
 ///
 /// ```
-/// use wheelhouse::{Action, Conn, Handler, Message, Poster};
+/// use std::thread::{JoinHandle, spawn};
+/// use wheelhouse::{Action, Conn, Framing, Handler, Message, Poster, testing::Bench};
 ///
 /// struct Jobs {
 ///     back: Poster<Jobs>,
+///     workers: Vec<JoinHandle<()>>,
 /// }
 ///
 /// impl Handler for Jobs {
-///     type Session = u32;
+///     type Session = ();
 ///
-///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut u32, message: Message<'_>) -> Action {
+///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
 ///         let (back, from, question) = (self.back.clone(), conn.id(), message.to_payload());
-///         std::thread::spawn(move || {
-///             let answer = question.bytes().len() as u32; // hard work
-///             let _ = back.post_to(from, move |_, conn, sum| {
-///                 *sum += answer;
-///                 conn.send(sum.to_string());
-///             });
-///         });
+///         self.workers.push(spawn(move || {
+///             let answer = question.bytes().len().to_string(); // hard work
+///             let _ = back.post_to(from, move |_, conn, _| _ = conn.send(answer));
+///         }));
 ///         Action::Continue
 ///     }
 /// }
+///
+/// let mut bench = Bench::new(|spot| Jobs { back: spot.poster(), workers: Vec::new() });
+/// let client = bench.open(Framing::lines(80));
+/// bench.input(client, b"four\n");
+/// bench.handler().workers.drain(..).for_each(|worker| worker.join().expect("no panic"));
+/// assert_eq!(bench.output(client), b"4\n");
 /// ```
 pub struct Poster<H> {
     handle: Handle,

@@ -12,28 +12,33 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use wheelhouse::{Action, Conn, Handler, Message, Reactor, TimerKind};
+/// use wheelhouse::{Action, Conn, Framing, Handler, Message, Reactor, TimerKind, testing::Bench};
 ///
 /// const SWEEP: TimerKind = TimerKind(1);
+/// const MINUTE: Duration = Duration::from_secs(60);
 ///
-/// struct Sweeper;
+/// /// Writes down every minute how many connections there are.
+/// struct Sweeper(Vec<usize>);
 ///
 /// impl Handler for Sweeper {
 ///     type Session = ();
 ///
 ///     fn on_start(&mut self, reactor: &mut Reactor<'_>) {
-///         reactor.set_timer(SWEEP, Duration::from_secs(60));
-///     }
-///
-///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
-///         Action::Continue
+///         reactor.set_timer(SWEEP, MINUTE);
 ///     }
 ///
 ///     fn on_reactor_timer(&mut self, reactor: &mut Reactor<'_>, timer: TimerKind) {
-///         println!("{} connections", reactor.len());
-///         reactor.set_timer(timer, Duration::from_secs(60));
+///         self.0.push(reactor.len());
+///         reactor.set_timer(timer, MINUTE);
 ///     }
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
 /// }
+///
+/// let mut bench = Bench::new(|_| Sweeper(Vec::new()));
+/// bench.turn(MINUTE);
+/// bench.open(Framing::raw());
+/// bench.turn(2 * MINUTE);
+/// assert_eq!(bench.handler().0, [0, 1, 1]);
 /// ```
 pub struct Reactor<'a> {
     pub(crate) core: &'a mut Core,

@@ -7,9 +7,28 @@ use crate::{Error, Framing, Result, options};
 /// What happens to a send that would take the outbound queue beyond its limit.
 ///
 /// ```
-/// use wheelhouse::{Listener, Policy};
+/// use wheelhouse::{CloseReason, Engine, Framing, Listener, ListenerId, Policy, testing::Bench};
+/// # use wheelhouse::{Action, Conn, Handler, Message};
+/// # struct Feed;
+/// # impl Handler for Feed {
+/// #     type Session = ();
+/// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+/// #         while !conn.send(message).is_refused() {}
+/// #         Action::Continue
+/// #     }
+/// # }
 ///
-/// let feed = Listener::new("tcp://127.0.0.1:0").water_marks(16 << 10, 64 << 10, 1 << 20).policy(Policy::Close);
+/// // Repeats what it is told until a send is refused.
+/// let feed = Listener::new("tcp://127.0.0.1:0")
+///     .framing(Framing::lines(80))
+///     .water_marks(16 << 10, 64 << 10, 1 << 20)
+///     .policy(Policy::Close);
+/// let mut bench = Bench::with_options(Engine::builder().listen(feed), |_| Feed);
+/// let slow = bench.open_on(ListenerId(0));
+/// bench.take_window(slow, 1_000);
+/// bench.message(slow, "news");
+/// assert_eq!(bench.closed(slow), Some(&CloseReason::BackPressure));
+/// assert!(bench.output_reset(slow));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {

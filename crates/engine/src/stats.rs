@@ -89,11 +89,24 @@ counters! {
 /// Each reactor's counters are from the end of one of its turns; together they are not of one instant.
 ///
 /// ```
-/// # use wheelhouse::Handle;
-/// fn report(handle: &Handle) {
-///     let total = handle.stats().total();
-///     println!("{} connections, {} messages in", total.connections, total.messages_in);
-/// }
+/// use wheelhouse::{Framing, testing::Bench};
+/// # use wheelhouse::{Action, Conn, Handler, Message};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Session = ();
+/// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+/// #         conn.send(message);
+/// #         Action::Continue
+/// #     }
+/// # }
+///
+/// let mut bench = Bench::new(|_| Echo);
+/// let (stays, goes) = (bench.open(Framing::raw()), bench.open(Framing::raw()));
+/// bench.input(stays, b"hello");
+/// bench.eof(goes);
+/// let total = bench.handle().stats().total();
+/// assert_eq!((total.opened, total.closed, total.connections), (2, 1, 1));
+/// assert_eq!((total.messages_in, total.bytes_in, total.bytes_out), (1, 5, 5));
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]

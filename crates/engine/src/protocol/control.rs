@@ -8,22 +8,31 @@ use crate::{Error, Input, Kind, Payload, Refusal, Result};
 /// What a protocol carries beside messages, to ask whether the peer is there and to answer.
 ///
 /// ```
-/// use wheelhouse::{Action, Conn, Control, Handler, Message};
+/// use std::time::Duration;
+/// use wheelhouse::{Action, Conn, Control, Engine, Framing, Handler, Listener, ListenerId, Message, testing::Bench};
 ///
 /// struct Watchful;
 ///
 /// impl Handler for Watchful {
 ///     type Session = u32;
 ///
-///     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut u32, _: Message<'_>) -> Action {
-///         Action::Continue
-///     }
-///
 ///     fn on_control(&mut self, _: &mut Conn<'_>, pongs: &mut u32, control: Control<'_>) -> Action {
 ///         *pongs += u32::from(matches!(control, Control::Pong(_)));
 ///         Action::Continue
 ///     }
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut u32, _: Message<'_>) -> Action { Action::Continue }
 /// }
+///
+/// let chat = Listener::new("tcp://127.0.0.1:0")
+///     .framing(Framing::lines(80).with_heartbeat("PING", "PONG"))
+///     .heartbeat(Duration::from_secs(30), Duration::from_secs(90));
+/// let mut bench = Bench::with_options(Engine::builder().listen(chat), |_| Watchful);
+/// let client = bench.open_on(ListenerId(0));
+/// bench.turn(Duration::from_secs(30));
+/// assert_eq!(bench.output(client), b"PING\n");
+/// bench.input(client, b"PONG\nPING\n");
+/// assert_eq!(bench.session(client), Some(&mut 1));
+/// assert_eq!(bench.output(client), b"PONG\n");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -49,7 +58,8 @@ impl Words {
         Words { ping: word(ping), pong: word(pong) }
     }
 
-    pub(super) fn validate(&self, frame: &Frame) -> Result<()> {
+    /// `longest` is the largest message that the framing takes, where it writes larger ones all the same.
+    pub(super) fn validate(&self, frame: &Frame, longest: usize) -> Result<()> {
         let refuse = |word: &Word, allowed: &str| {
             let value = word.1.escape_ascii().to_string();
             Err(Error::BadOption { option: "with_heartbeat", value, allowed: allowed.into() })
@@ -61,7 +71,8 @@ impl Words {
             return refuse(&self.pong, "two words that differ");
         }
         for word in [&self.ping, &self.pong] {
-            if encode(word, &**protocol, &mut Output::new(&mut Vec::new())).is_err() {
+            let is_taken = word.1.len() <= longest;
+            if !is_taken || encode(word, &**protocol, &mut Output::new(&mut Vec::new())).is_err() {
                 return refuse(word, "a word that the framing can carry as a message");
             }
         }

@@ -137,7 +137,8 @@ impl Framing {
             }),
             Parameters::LengthDelimited(parameters) => parameters.codec().map(drop),
         }?;
-        self.words.as_ref().map_or(Ok(()), |words| words.validate(&self.frame))
+        let longest = if let Parameters::Lines(max) = self.parameters { max } else { usize::MAX };
+        self.words.as_ref().map_or(Ok(()), |words| words.validate(&self.frame, longest))
     }
 
     /// Whether connections of both follow the same rules.

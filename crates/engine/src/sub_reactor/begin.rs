@@ -82,6 +82,10 @@ impl<H: Handler> Stage<H> {
                 true
             }
             Err(panic) => {
+                // There is no session to give to `on_close`: `on_panic` alone tells.
+                if let Some(connection) = self.core.connections.get_mut(key) {
+                    connection.flags |= Flags::UNTOLD;
+                }
                 self.core.doom(key, CloseReason::Panic, None, 0);
                 self.tell_of_panic(Some(id), panic);
                 false
@@ -102,10 +106,11 @@ impl Core {
                 return None;
             }
         };
+        // In this order: who finds it by its descriptor finds it open.
+        self.shared.reactors[self.id.index()].roll.enter(id);
         if let Some(raw) = raw {
             self.shared.fds.insert(raw, id);
         }
-        self.shared.reactors[self.id.index()].roll.enter(id);
         if let Err(error) = self.register(id.key()) {
             self.doom(id.key(), CloseReason::Io, Some(error), 0);
             return None;
@@ -116,14 +121,21 @@ impl Core {
 
     /// Takes over a socket, to be opened when the callback that asks for it has returned.
     pub(crate) fn adopt(&mut self, adopt: Adopt) -> Result<ConnId, NotTaken<Adopt>> {
-        match self.try_adopt(&adopt) {
+        match adopt.prepare() {
+            Ok(()) => self.adopt_prepared(adopt),
+            Err(error) => Err(NotTaken { what: adopt, error }),
+        }
+    }
+
+    /// One that was looked at before: should its peer have gone since then, `on_close` tells so.
+    pub(super) fn adopt_prepared(&mut self, adopt: Adopt) -> Result<ConnId, NotTaken<Adopt>> {
+        match self.join_adopted(&adopt) {
             Ok((profile, is_unix)) => self.put_in(adopt, profile, is_unix),
             Err(error) => Err(NotTaken { what: adopt, error }),
         }
     }
 
-    fn try_adopt(&mut self, adopt: &Adopt) -> Result<(u16, bool)> {
-        adopt.prepare()?;
+    fn join_adopted(&mut self, adopt: &Adopt) -> Result<(u16, bool)> {
         if self.stopping {
             return Err(Error::Stopping);
         }
@@ -156,8 +168,8 @@ impl Core {
         let Ok(id) = self.connections.insert(connection) else {
             unreachable!("there was room");
         };
-        self.shared.fds.insert(raw, id);
         here.roll.enter(id);
+        self.shared.fds.insert(raw, id);
         self.adopted.push((id, adopt.manner.unread));
         Ok(id)
     }
@@ -180,11 +192,14 @@ impl Core {
         if unread.is_empty() {
             return;
         }
-        let body = self.options().read_buffer;
-        self.keep(key, Left { rest: unread, need: unread.len() + 1, begins: true }, body);
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.flags |= Flags::UNSERVED;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !matches!(connection.phase, Phase::Open | Phase::Detaching) {
+            return;
         }
+        connection.flags |= Flags::UNSERVED;
+        // Nobody has looked at it: whether a message of it is too large is yet to be seen.
+        let body = self.options().read_buffer;
+        self.store(key, Left { rest: unread, need: 0, begins: true }, body);
         self.put_ready(key);
     }
 

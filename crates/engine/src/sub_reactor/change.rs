@@ -35,8 +35,12 @@ impl Core {
         connection.protocol_state = 0;
         connection.flags.remove(Flags::OF_PROFILE);
         let flags = self.profile_flags(profile);
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.flags |= flags;
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        connection.flags |= flags;
+        if !connection.inbound.is_empty() && !connection.flags.contains(Flags::EOF) {
+            // What the old framing could not use the new one may: nobody need send more for it.
+            connection.flags |= Flags::UNSERVED;
+            self.put_ready(key);
         }
         Ok(())
     }

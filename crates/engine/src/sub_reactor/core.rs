@@ -18,7 +18,7 @@ use super::{
     write::{CORK, Cork},
 };
 use crate::{
-    Activity, CloseReason, ConnId, Error, MemoryPolicy, NotTaken, ReactorId, Result, Tag, TimerKind,
+    Activity, CloseReason, ConnId, Error, NotTaken, ReactorId, Result, Tag, TimerKind,
     clock::Clock,
     conn::GONE,
     connection::{Connection, Flags, Phase},
@@ -49,9 +49,9 @@ pub(crate) struct Core {
     pub(super) timers: HashMap<TimerKind, TimerKey>,
     pub(super) pool: Pool,
     /// Bytes in storage of other kinds (large messages, payloads handed over): what the pool may not lend meanwhile.
-    linear: usize,
+    pub(super) linear: usize,
     /// The bound of both.
-    memory: usize,
+    pub(super) memory: usize,
     pub(super) cork: Cork,
     /// Where a protocol writes what does not go straight into the cork.
     pub(super) encoded: Vec<u8>,
@@ -80,7 +80,7 @@ pub(crate) struct Core {
     pub(super) adopted: Vec<(ConnId, Vec<u8>)>,
     pub(super) watched: Watched,
     /// Who held most when last looked, the greatest last.
-    holders: Vec<(usize, ConnId)>,
+    pub(super) holders: Vec<(usize, ConnId)>,
 }
 
 /// A connection to be closed at the end of the turn.
@@ -205,7 +205,7 @@ impl Core {
             Command::Finish(id) => self.on_time(id, Core::finish),
             Command::Resume(id) => self.on_time(id, Core::resume),
             Command::Adopt(adopt) => {
-                if let Err(NotTaken { error, .. }) = self.adopt(*adopt) {
+                if let Err(NotTaken { error, .. }) = self.adopt_prepared(*adopt) {
                     tracing::warn!(%error, "a socket cannot be adopted, and is closed");
                 }
             }
@@ -274,82 +274,6 @@ impl Core {
         }
     }
 
-    // ---- storage
-
-    /// Bytes of buffers held outside the connections.
-    pub(super) fn buffered(&self) -> usize {
-        self.pool.lent() + self.linear
-    }
-
-    /// Takes linear storage into account, within what pool and linear storage may have together.
-    pub(super) fn add_linear(&mut self, bytes: usize) -> bool {
-        let fits = self.buffered() + bytes <= self.memory;
-        if fits {
-            self.set_linear(self.linear + bytes);
-        }
-        fits
-    }
-
-    pub(super) fn remove_linear(&mut self, bytes: usize) {
-        self.set_linear(self.linear - bytes);
-    }
-
-    fn set_linear(&mut self, bytes: usize) {
-        self.linear = bytes;
-        self.pool.set_limit(self.memory - bytes);
-    }
-
-    /// The bound is met: a connection gives way, as the policy says. `key` asks, for `wanted` bytes in all; false when it was
-    /// that one itself.
-    #[cold]
-    pub(super) fn relieve(&mut self, key: Key, wanted: usize) -> bool {
-        let asking = self.connections.get(key).map_or(0, |connection| connection.storage().max(wanted));
-        let (held, victim) = match self.options().memory_policy {
-            MemoryPolicy::CloseAsking => (asking, key),
-            MemoryPolicy::CloseGreatest => self.greatest_holder(key, asking).unwrap_or((asking, key)),
-        };
-        let id = self.connections.id(victim);
-        tracing::warn!(?id, held, "out of buffer memory: a connection gives way");
-        self.reset(victim, CloseReason::MemoryPressure);
-        self.free_buffers(victim);
-        victim != key
-    }
-
-    /// Another connection that holds at least so much, nobody much more. Who holds most is looked for among all connections,
-    /// and remembered: those found give way one after the other before it is looked again.
-    fn greatest_holder(&mut self, but: Key, at_least: usize) -> Option<(usize, Key)> {
-        for round in 0..2 {
-            while let Some((held, id)) = self.holders.pop() {
-                let connection = self.connections.find(id).filter(|c| c.phase != Phase::Closed);
-                let Some(holds) = connection.map(|connection| connection.storage()) else { continue };
-                // What it has given back since then makes it one among many.
-                if id.key() != but && holds >= held / 2 && holds >= at_least.max(1) {
-                    return Some((holds, id.key()));
-                }
-            }
-            if round == 0 {
-                self.look_for_holders();
-            }
-        }
-        None
-    }
-
-    fn look_for_holders(&mut self) {
-        let connections = &self.connections;
-        let alive = connections.keys_from(Key(0)).filter_map(|key| {
-            let connection = connections.get(key).filter(|c| c.phase != Phase::Closed)?;
-            Some((connection.storage(), ConnId::new(self.id, key, connection.sequence)))
-        });
-        let mut holders: Vec<(usize, ConnId)> = alive.filter(|&(held, _)| held > 0).collect();
-        if holders.len() > HOLDERS {
-            holders.select_nth_unstable_by(HOLDERS, |one, two| two.cmp(one));
-            holders.truncate(HOLDERS);
-            holders.shrink_to_fit();
-        }
-        holders.sort_unstable();
-        self.holders = holders;
-    }
-
     // ---- what is no connection
 
     pub(crate) fn watch(&mut self, fd: OwnedFd, tag: Tag) -> Result<(), NotTaken<OwnedFd>> {
@@ -361,22 +285,6 @@ impl Core {
 
     pub(crate) fn unwatch(&mut self, tag: Tag) -> usize {
         self.watched.remove(self.poll.registry(), tag)
-    }
-
-    /// Gives a closing connection's buffers back.
-    pub(super) fn free_buffers(&mut self, key: Key) {
-        self.free_inbound(key);
-        if let Some(queue) = self.connections.get_mut(key).and_then(|connection| connection.outbound.take()) {
-            self.recycle(queue);
-        }
-    }
-
-    pub(super) fn recycle(&mut self, mut queue: Box<Outbound>) {
-        self.remove_linear(queue.owned());
-        queue.clear(&mut self.pool);
-        if self.spare_queues.len() < SPARE_QUEUES {
-            self.spare_queues.push(queue);
-        }
     }
 
     // ---- the kernel's lists
@@ -399,8 +307,3 @@ impl Core {
         how(&mut self.io, &self.poll, connection, token)
     }
 }
-
-/// Holders of buffer memory that one look at all connections finds.
-const HOLDERS: usize = 256;
-/// Queues kept for the next connection that falls behind.
-const SPARE_QUEUES: usize = 64;

@@ -64,7 +64,7 @@ pub(super) enum Deadline {
 }
 
 /// The longest that a timer waits.
-fn clamp(after: Duration) -> Duration {
+pub(super) fn clamp(after: Duration) -> Duration {
     after.min(Duration::from_millis(options::IDLE_TIMEOUT.max))
 }
 
@@ -139,13 +139,18 @@ impl Core {
                 let authentication = rules
                     .and_then(|rules| rules.authentication)
                     .filter(|_| !connection.flags.contains(Flags::AUTHENTICATED));
+                // A peer whom nobody reads cannot show that it is there.
+                let is_heard = connection.takes_input() || !connection.flags.contains(Flags::INPUT_COUNTS);
+                let idle = self.idle_timeout(connection).filter(|_| is_heard);
                 earliest(&[
-                    after(connection.last_activity, self.idle_timeout(connection), CloseReason::Idle),
+                    after(connection.last_activity, idle, CloseReason::Idle),
                     after(connection.since, options.lifetime, CloseReason::Lifetime),
                     after(connection.since, authentication, CloseReason::Auth),
                     stall(options.write_stall_timeout),
                     self.next_measure(connection),
-                    rules.and_then(|rules| self.next_heartbeat(connection, rules.heartbeat?)),
+                    rules
+                        .filter(|_| is_heard)
+                        .and_then(|rules| self.next_heartbeat(connection, rules.heartbeat?)),
                 ])
             }
         }

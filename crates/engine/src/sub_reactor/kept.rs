@@ -43,18 +43,24 @@ impl Core {
     /// Keeps what nobody could use yet: a few bytes inside the connection, more in a ring, a large message in storage of
     /// its size.
     pub(super) fn keep(&mut self, key: Key, left: Left<'_>, body: usize) {
-        let Left { rest, need, begins } = left;
         let limit = self.options().inbound_limit;
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !matches!(connection.phase, Phase::Open | Phase::Detaching) {
             return;
         }
-        let is_paused = !connection.takes_input();
-        if is_paused {
+        if !connection.takes_input() {
             connection.flags |= Flags::UNSERVED;
-        } else if rest.len() > limit || need > limit + 1 {
+        } else if left.rest.len() > limit || left.need > limit + 1 {
             return self.reset(key, CloseReason::InboundOverflow);
         }
+        self.store(key, left, body);
+    }
+
+    /// The same without a look at the limit.
+    pub(super) fn store(&mut self, key: Key, left: Left<'_>, body: usize) {
+        let Left { rest, need, begins } = left;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let is_paused = !connection.takes_input();
         if rest.len() <= Inbound::INLINE && need <= body {
             connection.inbound = Inbound::inline(rest);
         } else if rest.len() <= body && (need <= body || is_paused) {

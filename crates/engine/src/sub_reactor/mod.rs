@@ -27,6 +27,7 @@ mod serve;
 mod simulated;
 mod stage;
 mod stop;
+mod storage;
 mod write;
 
 pub(crate) use self::{
@@ -141,6 +142,7 @@ impl<H: Handler> SubReactor<H> {
             self.stage.core.advance_mass();
         }
         self.stage.end_turn();
+        self.announce_room();
         if self.stage.core.draining.is_some() {
             self.advance_drain();
         }
@@ -235,6 +237,11 @@ impl<H: Handler> SubReactor<H> {
             self.has_more_commands = self.stage.serve_commands() == COMMANDS;
             self.last_busy = self.stage.core.clock.now();
         }
+    }
+
+    /// Tells those whom the mailbox has refused, when all that gives places back in a turn is done.
+    #[inline]
+    fn announce_room(&mut self) {
         self.stage.core.mailbox().announce_room(|reactor| {
             let shared = &self.stage.core.shared;
             shared.reactors[reactor.index()].put(Command::Room(self.stage.core.id));

@@ -6,7 +6,7 @@ use super::{Core, deadlines::Deadline};
 use crate::{
     CloseReason,
     clock::Stamp,
-    connection::{Connection, Pace, Phase},
+    connection::{Connection, Flags, Pace, Phase},
     id::Key,
 };
 
@@ -38,15 +38,23 @@ impl Core {
         }
     }
 
-    /// Reading goes on: while it was paused, it was not the peer who was slow.
+    /// Reading goes on: while it was paused, it was not the peer who was slow, or silent.
     pub(super) fn begin_window(&mut self, key: Key) {
         let since = self.clock.stamp();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let bytes = connection.inbound.len();
-        if let Some(pace) = connection.extras.as_mut().and_then(|extras| extras.pace.as_mut()) {
-            *pace = Pace { since, bytes };
-            self.arm(key);
+        let pace = connection.extras.as_mut().and_then(|extras| extras.pace.as_mut());
+        let counts_input = connection.flags.contains(Flags::INPUT_COUNTS);
+        if pace.is_none() && !counts_input {
+            return;
         }
+        if let Some(pace) = pace {
+            *pace = Pace { since, bytes };
+        }
+        if counts_input {
+            connection.last_activity = since;
+        }
+        self.arm(key);
     }
 
     /// When the nearest window ends.

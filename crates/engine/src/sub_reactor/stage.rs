@@ -164,7 +164,7 @@ impl<H: Handler> Stage<H> {
         if let Some(reasons) = &mut self.reasons {
             reasons.insert(id, reason);
         }
-        if connection.flags.contains(Flags::SHED) {
+        if connection.flags.contains(Flags::UNTOLD) {
             return;
         }
         let opened = connection.flags.contains(Flags::OPENED);
@@ -174,8 +174,6 @@ impl<H: Handler> Stage<H> {
         tracing::debug!(%id, %reason, ?error, unsent, "closed");
         let session = match self.sessions.remove(key) {
             Some(session) => session,
-            // It could not be made, which has been told.
-            None if reason == CloseReason::Panic => return,
             // Dialled or accepted in vain: there was no callback, and now there is one.
             None => match catch_unwind(H::Session::default) {
                 Ok(session) => session,

@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Core, SubReactor, deadlines::Due, mass::Mass};
+use super::{
+    Core, SubReactor,
+    deadlines::{Due, clamp},
+    mass::Mass,
+};
 use crate::Handler;
 
 /// A drain that was asked for.
@@ -27,6 +31,7 @@ impl Core {
 
     /// Connections have so long to end of themselves; then the engine stops.
     pub(super) fn drain(&mut self, within: Duration) {
+        let within = clamp(within);
         if self.draining.is_none() && !self.stopping {
             tracing::info!(reactor = self.id.0, ?within, connections = self.connections.len(), "draining");
             self.draining = Some(Draining { until: self.clock.now() + within, is_told: false });
