@@ -81,13 +81,16 @@ impl Clock {
         at.saturating_duration_since(self.now)
     }
 
-    /// A duration in ticks; one more than the whole ones, for the tick we are in has partly passed. By hand it has not.
+    /// A duration in ticks, a started one counted as a whole; and one more, for the tick we are in has partly passed. By hand
+    /// it has not, unless it was turned by a part of one.
     fn ticks(&self, after: Duration) -> u64 {
-        let whole = u64::try_from(after.as_millis()).unwrap_or(u64::MAX / 2);
-        let is_exact = self.by_hand && whole > 0 && after.subsec_nanos().is_multiple_of(1_000_000);
-        whole + u64::from(!is_exact)
+        let whole = u64::try_from(after.as_nanos().div_ceil(TICK_NS)).unwrap_or(u64::MAX / 2);
+        let is_exact = self.by_hand && (self.now - self.origin).as_nanos().is_multiple_of(TICK_NS);
+        whole + u64::from(!is_exact || whole == 0)
     }
 }
+
+const TICK_NS: u128 = 1_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -192,6 +192,7 @@ impl Conn<'_> {
     ///
     /// This is the handler's pause; the engine's own, at the water marks, is a second and independent one.
     pub fn pause(&mut self) {
+        self.reactor.core.settle();
         self.reactor.core.pause(self.key);
     }
 

@@ -112,8 +112,10 @@ bitflags! {
         const PINGED = 1 << 24;
         /// Counted for its address.
         const COUNTED = 1 << 25;
-        /// To be closed without an `on_close`: a limit was met before it was open, or it has no session.
+        /// To be closed without an `on_close`, for it has no session.
         const UNTOLD = 1 << 26;
+        /// To be closed without an `on_close` or being counted: a limit was met before it was open.
+        const SHED = 1 << 27;
     }
 }
 

@@ -89,6 +89,7 @@ impl Reactor<'_> {
     /// # Errors
     /// A bad address or option, and a reactor that can hold no more connections.
     pub fn connect(&mut self, to: Connect) -> Result<ConnId> {
+        self.core.settle();
         self.core.connect(to)
     }
 
@@ -98,6 +99,7 @@ impl Reactor<'_> {
     /// # Errors
     /// The socket comes back: it is no connected stream socket, an option is bad, the reactor is stopping or full.
     pub fn adopt(&mut self, socket: impl Into<Adopt>) -> Result<ConnId, NotTaken<Adopt>> {
+        self.core.settle();
         self.core.adopt(socket.into())
     }
 

@@ -36,7 +36,8 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections accepted.
+    /// Connections accepted, and not shed: those that have come are `accepted + shed`, and `accepted + dialled + adopted` are
+    /// `closed + connections`.
     accepted,
     /// Connections accepted and dropped before they were open: descriptors had run out, or a limit was met.
     shed,

@@ -21,7 +21,6 @@ impl<H: Handler> Stage<H> {
     /// A socket that was accepted becomes a connection.
     pub(super) fn admit(&mut self, accepted: Accepted) {
         let core = &mut self.core;
-        core.stats.accepted += 1;
         let Accepted { fd, peer, listener, is_unix, is_counted, is_proxied } = accepted;
         let mut connection = Connection::new(fd, listener.0, core.clock.stamp());
         connection.set_peer(peer);
@@ -106,6 +105,7 @@ impl Core {
                 return None;
             }
         };
+        self.stats.accepted += 1;
         // In this order: who finds it by its descriptor finds it open.
         self.shared.reactors[self.id.index()].roll.enter(id);
         if let Some(raw) = raw {

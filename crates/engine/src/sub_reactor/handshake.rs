@@ -86,8 +86,9 @@ impl Core {
             connection.flags |= Flags::COUNTED;
             return true;
         }
-        connection.flags |= Flags::UNTOLD;
+        connection.flags |= Flags::SHED;
         self.stats.shed += 1;
+        self.stats.accepted -= 1;
         self.doom(key, CloseReason::Local, None, 0);
         false
     }

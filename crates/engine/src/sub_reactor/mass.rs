@@ -62,8 +62,7 @@ impl Core {
     /// Has a place in the mailbox, as every broadcast: that bounds how many wait.
     pub(crate) fn broadcast(&mut self, to: Audience, payload: Payload<'static>) {
         let broadcast = Broadcast { to, payload, encoded: Vec::new() };
-        let before = self.connections.next_sequence();
-        self.masses.push_back(Mass::new(Work::Broadcast(broadcast), before));
+        self.begin_mass(Work::Broadcast(broadcast));
     }
 
     /// As every broadcast, behind those that were asked for before.
@@ -78,8 +77,16 @@ impl Core {
 
     pub(super) fn send_many(&mut self, to: Arc<[ConnId]>, payload: Payload<'static>) {
         let broadcast = Broadcast { to: Audience::Open, payload, encoded: Vec::new() };
-        let before = self.connections.next_sequence();
-        self.masses.push_back(Mass::new(Work::Many { to, next: 0, broadcast }, before));
+        self.begin_mass(Work::Many { to, next: 0, broadcast });
+    }
+
+    fn begin_mass(&mut self, work: Work) {
+        let mass = Mass::new(work, self.connections.next_sequence());
+        match self.stopping {
+            // All that waited for many was dropped at the stop; this comes after it.
+            true => self.finish_mass(&mass),
+            false => self.masses.push_back(mass),
+        }
     }
 
     /// One slice of mass work, the oldest first.

@@ -401,6 +401,8 @@ impl Core {
     fn violated(&mut self, key: Key, error: io::Error) {
         let id = self.connections.id(key);
         tracing::debug!(?id, %error, "protocol error");
+        // What the callbacks before it have asked for through a handle comes first.
+        self.settle();
         self.finish_because(key, CloseReason::Protocol, error);
     }
 }

@@ -188,7 +188,7 @@ impl Core {
         };
         let is_large = bytes.len() >= DIRECT;
         if !is_large && self.cork.is_of(key) {
-            if !self.fits_cork(key, bytes.len()) {
+            if !self.fits_cork(key, bytes.len()) && self.corked(key) > 0 {
                 self.flush_cork();
             }
             if self.fits_cork(key, bytes.len()) {

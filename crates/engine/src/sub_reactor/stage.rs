@@ -14,7 +14,7 @@ use mio::Token;
 use super::{Core, change::Inheritance, core::Doomed, deadlines::Due};
 use crate::{
     Action, CloseReason, Closed, Conn, ConnId, Handler, Reactor, TimerKind,
-    connection::{Flags, Phase},
+    connection::{Connection, Flags, Phase},
     connections::Sessions,
     id::Key,
     mailbox::Command,
@@ -164,7 +164,7 @@ impl<H: Handler> Stage<H> {
         if let Some(reasons) = &mut self.reasons {
             reasons.insert(id, reason);
         }
-        if connection.flags.contains(Flags::UNTOLD) {
+        if connection.flags.intersects(Flags::UNTOLD | Flags::SHED) {
             return;
         }
         let opened = connection.flags.contains(Flags::OPENED);
@@ -195,7 +195,9 @@ impl<H: Handler> Stage<H> {
     pub(super) fn tell_writable(&mut self) {
         let mut writable = std::mem::take(&mut self.core.writable);
         for id in writable.drain(..) {
-            if self.core.is_here(id) {
+            // Sent more meanwhile than the high mark allows, it is told when that has gone.
+            let is_low = |c: &Connection| !c.flags.contains(Flags::OWES_WRITABLE);
+            if self.core.is_here(id) && self.core.connections.get(id.key()).is_some_and(is_low) {
                 self.core.cork(id.key());
                 self.call(id, |handler, conn, session| handler.on_writable(conn, session));
                 self.core.uncork();

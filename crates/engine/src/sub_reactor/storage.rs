@@ -1,6 +1,6 @@
 //! Buffer memory: what is held outside the connections, its bound, and who gives way when that is met.
 
-use super::Core;
+use super::{Core, core::Doomed};
 use crate::{CloseReason, ConnId, MemoryPolicy, connection::Phase, id::Key, outbound::Outbound};
 
 /// Holders of buffer memory that one look at all connections finds.
@@ -36,6 +36,9 @@ impl Core {
     /// that one itself.
     #[cold]
     pub(super) fn relieve(&mut self, key: Key, wanted: usize) -> bool {
+        if self.free_the_doomed() {
+            return true;
+        }
         let asking = self.connections.get(key).map_or(0, |connection| connection.storage().max(wanted));
         let (held, victim) = match self.options().memory_policy {
             MemoryPolicy::CloseAsking => (asking, key),
@@ -46,6 +49,18 @@ impl Core {
         self.reset(victim, CloseReason::MemoryPressure);
         self.free_buffers(victim);
         victim != key
+    }
+
+    /// Who is to be closed at the end of the turn needs his buffers no more, unless they are handed over with his socket.
+    fn free_the_doomed(&mut self) -> bool {
+        let before = self.buffered();
+        for index in 0..self.doomed.len() {
+            let Doomed { key, reason, .. } = self.doomed[index];
+            if reason != CloseReason::Detached {
+                self.free_buffers(key);
+            }
+        }
+        self.buffered() < before
     }
 
     /// Another connection that holds at least so much, nobody much more. Who holds most is looked for among all connections,
