@@ -1,11 +1,13 @@
 //! What the benchmark programs share.
 //!
 //! A measurement has three processes: a server pinned to one core (`floor`, `mio_echo`, `tokio_echo`,
-//! `wheelhouse_echo`), the load pinned to another (`load`), and the runner that starts both by turns and
+//! `wheelhouse_echo`, `wheelhouse_turns`), the load pinned to another (`load`), and the runner that starts both by turns and
 //! prints the table (`run`). The load uses nothing of the engine: two ends of one engine would hide each
 //! other's mistakes.
 
+pub mod engine;
 pub mod load;
 pub mod machine;
 pub mod runner;
 pub mod server;
+pub mod turns;

@@ -69,6 +69,15 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     kilobytes.map(|kb| kb * 1024).ok_or_else(|| io::Error::other("no Rss in smaps_rollup"))
 }
 
+/// Files that a process has open.
+///
+/// # Errors
+///
+/// What reading `/proc` came to.
+pub fn descriptors(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 /// How often the threads of a process have left the processor. While it stays the same none of them has
 /// slept or woken, so an idle one has made no system call.
 ///

@@ -1,6 +1,6 @@
 //! What every echo server here does before it serves, so that they differ in the serving alone.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::{process, thread};
 
@@ -78,17 +78,20 @@ pub fn announce(address: SocketAddr) -> io::Result<()> {
 
 /// Ends the process when standard input closes: a server never outlives its runner, however that one died.
 pub fn stop_when_input_closes() {
-    attend_input(|| {}, || process::exit(0));
+    attend_input(|_| "this server knows no questions".to_owned(), || process::exit(0));
 }
 
-/// Calls `asked` for each line that comes in and `closed` when standard input closes, on a thread that
+/// Answers each line that comes in with one, and calls `closed` when standard input closes, on a thread that
 /// sleeps in `read` all the while and costs the measurement nothing.
-pub fn attend_input(mut asked: impl FnMut() + Send + 'static, closed: impl FnOnce() + Send + 'static) {
+pub fn attend_input(
+    mut answer: impl FnMut(&str) -> String + Send + 'static,
+    closed: impl FnOnce() + Send + 'static,
+) {
     thread::spawn(move || {
-        let mut line = [0; 64];
-        let mut input = io::stdin().lock();
-        while matches!(input.read(&mut line), Ok(read) if read > 0) {
-            asked();
+        for question in io::stdin().lock().lines().map_while(Result::ok) {
+            let mut out = io::stdout().lock();
+            // A runner that is gone closes the input too, which ends the process.
+            let _ = writeln!(out, "{}", answer(&question)).and_then(|()| out.flush());
         }
         closed();
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
-use wheelhouse_benches::load::{churn, echo, flood, idle};
+use wheelhouse_benches::load::{Limit, churn, echo, flood, idle, storm};
 use wheelhouse_benches::machine;
 
 #[derive(Parser)]
@@ -30,29 +30,32 @@ enum Pattern {
     /// Every connection keeps a burst of messages in flight.
     Echo(Echo),
     /// Connect, one echo, close.
-    Churn {
-        #[arg(long, default_value_t = 64)]
-        concurrent: usize,
-        #[arg(long, default_value_t = 64)]
-        size: usize,
-        #[arg(long, default_value_t = 2_000)]
-        warm_up: u64,
-        #[arg(long, default_value_t = 20_000)]
-        count: u64,
-    },
-    /// Quiet connections alone, then beside one that floods.
+    Churn(Churn),
+    /// Quiet connections alone, alone again, and beside one that floods.
     Flood {
         #[arg(long, default_value_t = 100)]
         quiet: usize,
         /// Milliseconds from one message of a quiet connection to its next.
         #[arg(long, default_value_t = 10)]
         every: u64,
-        /// Milliseconds of each half.
+        /// Milliseconds of each of the three stretches.
         #[arg(long, default_value_t = 1_000)]
-        half: u64,
+        stretch: u64,
+        /// Which of the three comes first: 0 to 2.
+        #[arg(long, default_value_t = 0)]
+        first: usize,
     },
     /// Opens connections and holds them until standard input closes.
     Idle {
+        #[arg(long)]
+        connections: usize,
+        /// All at once, none waiting for another.
+        #[arg(long)]
+        at_once: bool,
+    },
+    /// Opens connections to a server that frames its messages, every second one a burden, and holds them until
+    /// standard input closes; then sees whether the others are served yet.
+    Storm {
         #[arg(long)]
         connections: usize,
     },
@@ -77,6 +80,26 @@ struct Echo {
     millis: u64,
 }
 
+#[derive(Args)]
+struct Churn {
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Connections at a time, for each thread.
+    #[arg(long, default_value_t = 64)]
+    concurrent: usize,
+    #[arg(long, default_value_t = 64)]
+    size: usize,
+    /// Connections of each thread before measuring.
+    #[arg(long, default_value_t = 2_000)]
+    warm_up: u64,
+    /// Connections of each thread to measure.
+    #[arg(long, default_value_t = 20_000)]
+    count: u64,
+    /// Milliseconds to measure, instead of a count.
+    #[arg(long)]
+    millis: Option<u64>,
+}
+
 fn main() -> io::Result<()> {
     let options = Options::parse();
     machine::raise_file_limit()?;
@@ -84,25 +107,40 @@ fn main() -> io::Result<()> {
     let (to, server) = (options.to, options.server_pid);
     match options.pattern {
         Pattern::Echo(Echo { connections, size, depth, warm_up, bursts, millis }) => {
-            let time = echo::Limit::Time(Duration::from_millis(millis));
-            let measure = bursts.map_or(time, echo::Limit::Bursts);
-            let warm_up = echo::Limit::Bursts(warm_up);
+            let measure = bursts.map_or(Limit::Time(Duration::from_millis(millis)), Limit::Count);
+            let warm_up = Limit::Count(warm_up);
             let plan = echo::Plan { to, server, connections, size, depth, warm_up, measure };
             println!("{}", echo::run(&plan)?.to_json());
         }
-        Pattern::Churn { concurrent, size, warm_up, count } => {
-            let plan = churn::Plan { to, server, concurrent, size, warm_up, count };
+        Pattern::Churn(Churn { threads, concurrent, size, warm_up, count, millis }) => {
+            let time = |millis| Limit::Time(Duration::from_millis(millis));
+            let measure = millis.map_or(Limit::Count(count), time);
+            let warm_up = Limit::Count(warm_up);
+            let plan = churn::Plan { to, server, threads, concurrent, size, warm_up, measure };
             println!("{}", churn::run(&plan)?.to_json());
         }
-        Pattern::Flood { quiet, every, half } => {
-            let (every, half) = (Duration::from_millis(every), Duration::from_millis(half));
-            println!("{}", flood::run(&flood::Plan { to, quiet, every, half })?.to_json());
+        Pattern::Flood { quiet, every, stretch, first } => {
+            let (every, stretch) = (Duration::from_millis(every), Duration::from_millis(stretch));
+            let plan = flood::Plan { to, quiet, every, stretch, first };
+            println!("{}", flood::run(&plan)?.to_json());
         }
-        Pattern::Idle { connections } => {
-            let held = idle::open(to, connections)?;
+        Pattern::Idle { connections, at_once } => {
+            let held =
+                if at_once { echo::open_at_once(to, connections) } else { idle::open(to, connections) }?;
             println!("{}", json!({ "open": held.len() }));
-            io::stdin().read_to_end(&mut Vec::new())?;
+            until_input_closes()?;
+        }
+        Pattern::Storm { connections } => {
+            let mut storm = storm::Storm::open(to, connections)?;
+            let (open, burdens) = storm.count();
+            println!("{}", json!({ "open": open, "burdens": burdens }));
+            until_input_closes()?;
+            println!("{}", json!({ "served": storm.ask_again()? }));
         }
     }
     Ok(())
+}
+
+fn until_input_closes() -> io::Result<()> {
+    io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }

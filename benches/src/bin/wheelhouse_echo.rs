@@ -1,27 +1,33 @@
-//! The engine's echo server: one reactor, which listens for itself or is handed its connections.
+//! The engine's echo server: one reactor or several, which listen for themselves or are handed their connections.
 
 #![expect(unsafe_code, reason = "an allocator that counts is an implementation of an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use wheelhouse::{Action, Address, Conn, Engine, Handler, Message};
-use wheelhouse_benches::server;
+use wheelhouse::{Action, Conn, Framing, Handle, Handler, LengthDelimited, Message};
+use wheelhouse_benches::{engine, server};
 
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: server::Options,
-    /// Let the sub-reactor accept for itself; otherwise the main reactor hands connections over.
-    #[arg(long)]
-    reuse_port: bool,
+    engine: engine::Options,
     /// Seconds after which an idle connection is closed.
     #[arg(long)]
     idle_timeout: Option<u64>,
-    /// Count allocations, and print the count whenever a line comes in.
+    /// Sub-reactors.
+    #[arg(long, default_value_t = 1)]
+    reactors: usize,
+    /// Messages have their length in front, in four bytes; otherwise bytes go back as they come.
+    #[arg(long)]
+    framed: bool,
+    /// The kernel's buffer for what a peer does not read, in bytes; the kernel's choice if absent.
+    #[arg(long)]
+    send_buffer: Option<usize>,
+    /// Count allocations, to answer the question `allocations`.
     #[arg(long)]
     count_allocations: bool,
 }
@@ -39,31 +45,33 @@ impl Handler for Echo {
 
 fn main() -> io::Result<()> {
     let options = Options::parse();
-    options.common.prepare()?;
-    let mut builder = Engine::builder()
-        .listen(format!("tcp://{}", options.common.listen))
-        .reactors(1)
-        .reuse_port(options.reuse_port);
+    let framing = match options.framed {
+        true => Framing::length_delimited(LengthDelimited::u32_be()),
+        false => Framing::raw(),
+    };
+    let mut builder = options.engine.builder(framing)?.reactors(options.reactors);
     if let Some(seconds) = options.idle_timeout {
         builder = builder.idle_timeout(Duration::from_secs(seconds));
     }
+    if let Some(bytes) = options.send_buffer {
+        builder = builder.send_buffer(bytes);
+    }
     let engine = builder.build(|_| Echo).map_err(io::Error::other)?;
-    let Some(Address::Tcp(bound)) = engine.addresses().first() else {
-        return Err(io::ErrorKind::AddrNotAvailable.into());
-    };
-    server::announce(*bound)?;
+    engine::announce(&engine)?;
 
     COUNTING.store(options.count_allocations, Ordering::Relaxed);
     let handle = engine.handle();
-    server::attend_input(print_count, move || handle.shutdown());
+    let asked = handle.clone();
+    server::attend_input(move |question| answer(question, &asked), move || handle.shutdown());
     engine.run().map_err(io::Error::other)
 }
 
-fn print_count() {
-    let count = ALLOCATIONS.load(Ordering::Relaxed);
-    let mut out = io::stdout().lock();
-    // A runner that is gone closes the input too, which ends the process.
-    let _ = writeln!(out, "{count}").and_then(|()| out.flush());
+fn answer(question: &str, handle: &Handle) -> String {
+    match question {
+        "allocations" => ALLOCATIONS.load(Ordering::Relaxed).to_string(),
+        "counters" => engine::counters(handle).to_string(),
+        _ => format!("no answer to {question:?}"),
+    }
 }
 
 static COUNTING: AtomicBool = AtomicBool::new(false);

@@ -2,12 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use super::{Outcome, Spent, connect, histogram, wait, watch};
+use super::{Limit, Outcome, PER_SOURCE, SOURCES, Spent, connect, histogram, wait, watch};
 
 /// Connections to make and drop. The client closes first, as most do: TIME_WAIT is on its side.
 #[derive(Debug, Clone)]
@@ -16,14 +17,16 @@ pub struct Plan {
     pub to: SocketAddr,
     /// Its process, to read the CPU time of.
     pub server: Option<u32>,
-    /// Connections at a time.
+    /// Threads, each with connections of its own.
+    pub threads: usize,
+    /// Connections at a time, for each thread.
     pub concurrent: usize,
     /// Bytes in the one message.
     pub size: usize,
-    /// Connections before measuring.
-    pub warm_up: u64,
-    /// Connections to measure.
-    pub count: u64,
+    /// How long to run before measuring; a count is one of connections of each thread.
+    pub warm_up: Limit,
+    /// How long to measure, likewise.
+    pub measure: Limit,
 }
 
 /// Runs the plan; a message of the outcome is a connection.
@@ -32,21 +35,36 @@ pub struct Plan {
 ///
 /// What the system refused, an answer that is not the question, or none at all.
 pub fn run(plan: &Plan) -> io::Result<Outcome> {
-    let mut stream = Stream::new(plan)?;
-    stream.stretch(plan.warm_up)?;
-    stream.latencies.reset();
+    let mut streams = (0..plan.threads).map(|nth| Stream::new(plan, nth)).collect::<io::Result<Vec<_>>>()?;
+    side_by_side(&mut streams, plan.warm_up)?;
+    let warmed_up = made(&streams);
+    streams.iter_mut().for_each(|stream| stream.latencies.reset());
     let before = Spent::at_rest(plan.server)?;
     let begun = Instant::now();
-    stream.stretch(plan.count)?;
+    side_by_side(&mut streams, plan.measure)?;
     let elapsed = begun.elapsed();
     let spent = Spent::at_rest(plan.server)?.since(&before);
-    Ok(Outcome {
-        messages: plan.count,
-        elapsed,
-        server_cpu: spent.server,
-        load_cpu: spent.load,
-        latencies: stream.latencies,
+    let messages = made(&streams) - warmed_up;
+    let mut latencies = histogram()?;
+    for stream in &streams {
+        latencies.add(&stream.latencies).map_err(io::Error::other)?;
+    }
+    Ok(Outcome { messages, elapsed, server_cpu: spent.server, load_cpu: spent.load, latencies })
+}
+
+/// All streams at once, each on a thread of its own.
+fn side_by_side(streams: &mut [Stream], limit: Limit) -> io::Result<()> {
+    thread::scope(|scope| {
+        let running: Vec<_> =
+            streams.iter_mut().map(|stream| scope.spawn(move || stream.stretch(limit))).collect();
+        running.into_iter().try_for_each(|one| {
+            one.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the load panicked")))
+        })
     })
+}
+
+fn made(streams: &[Stream]) -> u64 {
+    streams.iter().map(|stream| stream.made).sum()
 }
 
 struct Stream {
@@ -55,6 +73,8 @@ struct Stream {
     slots: Vec<Option<Visit>>,
     payload: Vec<u8>,
     inbox: Vec<u8>,
+    /// Index of the first connection's source: threads share none.
+    first: usize,
     made: u64,
     latencies: Histogram<u64>,
 }
@@ -68,26 +88,31 @@ struct Visit {
 }
 
 impl Stream {
-    fn new(plan: &Plan) -> io::Result<Self> {
+    fn new(plan: &Plan, nth: usize) -> io::Result<Self> {
         Ok(Self {
             to: plan.to,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             slots: (0..plan.concurrent).map(|_| None).collect(),
             payload: (0..plan.size).map(|at| (at % 251) as u8).collect(),
             inbox: vec![0; plan.size + 1],
+            first: nth * (SOURCES / plan.threads) * PER_SOURCE,
             made: 0,
             latencies: histogram()?,
         })
     }
 
-    /// Makes `count` connections and sees the last of them closed.
-    fn stretch(&mut self, count: u64) -> io::Result<()> {
-        let mut left = count;
+    /// Makes connections until `limit`, and sees the last of them closed.
+    fn stretch(&mut self, limit: Limit) -> io::Result<()> {
+        let begun = Instant::now();
+        let already = self.made;
+        let is_over = |made: u64| match limit {
+            Limit::Time(time) => begun.elapsed() >= time,
+            Limit::Count(count) => made - already >= count,
+        };
         let mut open = 0;
         for slot in 0..self.slots.len() {
-            if left > 0 {
+            if !is_over(self.made) {
                 self.visit(slot)?;
-                left -= 1;
                 open += 1;
             }
         }
@@ -100,11 +125,10 @@ impl Stream {
                     continue;
                 }
                 self.slots[slot] = None;
-                if left > 0 {
-                    self.visit(slot)?;
-                    left -= 1;
-                } else {
+                if is_over(self.made) {
                     open -= 1;
+                } else {
+                    self.visit(slot)?;
                 }
             }
         }
@@ -113,7 +137,7 @@ impl Stream {
 
     fn visit(&mut self, slot: usize) -> io::Result<()> {
         let begun = Instant::now();
-        let socket = connect(self.to, self.made as usize)?;
+        let socket = connect(self.to, self.first + self.made as usize)?;
         self.made += 1;
         let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         let asked = self.ask(&socket)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use super::{Outcome, Spent, connect, histogram, wait, watch};
+use super::{Limit, Outcome, Spent, connect, histogram, wait, watch};
 
 /// Traffic to make. A burst is `depth` messages in one write; the next leaves when all of it is back.
 #[derive(Debug, Clone)]
@@ -22,20 +22,10 @@ pub struct Plan {
     pub size: usize,
     /// Messages in flight on each connection.
     pub depth: usize,
-    /// How long to run before measuring.
+    /// How long to run before measuring; a count is one of bursts on each connection.
     pub warm_up: Limit,
-    /// How long to measure.
+    /// How long to measure, likewise.
     pub measure: Limit,
-}
-
-/// When a stretch ends. What is in flight then is still awaited and counted, so that the server is at rest
-/// when its CPU time is read.
-#[derive(Debug, Clone, Copy)]
-pub enum Limit {
-    /// After so long.
-    Time(Duration),
-    /// After so many bursts on each connection.
-    Bursts(u64),
 }
 
 /// Runs the plan.
@@ -58,6 +48,21 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
         load_cpu: spent.load,
         latencies: crowd.latencies,
     })
+}
+
+/// Opens connections all at once, none waiting for another, with one echo of 64 bytes on each, and hands them
+/// over to be held.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn open_at_once(to: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
+    let once = Limit::Count(1);
+    let plan =
+        Plan { to, server: None, connections: count, size: 64, depth: 1, warm_up: once, measure: once };
+    let mut crowd = Crowd::gather(&plan)?;
+    crowd.stretch(plan.warm_up)?;
+    Ok(crowd.peers.into_iter().map(|peer| peer.socket).collect())
 }
 
 struct Crowd {
@@ -103,7 +108,7 @@ impl Crowd {
         let begun = self.now();
         let (end, quota) = match limit {
             Limit::Time(time) => (begun + time.as_nanos() as u64, u64::MAX),
-            Limit::Bursts(bursts) => (u64::MAX, bursts),
+            Limit::Count(bursts) => (u64::MAX, bursts),
         };
         if quota == 0 || end == begun {
             return Ok(Duration::ZERO);

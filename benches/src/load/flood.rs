@@ -1,14 +1,21 @@
-//! Quiet connections that speak now and then, first alone and then beside one that floods.
+//! Quiet connections that speak now and then: twice alone, and beside one that floods.
+//!
+//! The quiet ones are an open loop: each message has a moment at which it is due, and its latency counts from that
+//! moment, whether the load was late to send it or an earlier one still waits. A server that stalls is told by all
+//! the messages due meanwhile, and not by one (no coordinated omission).
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use serde_json::{Value, json};
 
-use super::{connect, histogram, watch};
+use super::{PATIENCE_MS, connect, histogram, watch};
+use crate::machine;
 
 /// Bytes of a quiet message.
 const SIZE: usize = 64;
@@ -16,6 +23,9 @@ const SIZE: usize = 64;
 /// Bytes of the flood handled between two looks at the quiet ones: small, so that the load itself hardly
 /// delays them.
 const GULP: usize = 16 * 1024;
+
+/// Which of the three stretches is flooded.
+const FLOODED: usize = 2;
 
 /// Traffic to make.
 #[derive(Debug, Clone)]
@@ -26,16 +36,27 @@ pub struct Plan {
     pub quiet: usize,
     /// From one message of a quiet connection to its next.
     pub every: Duration,
-    /// Length of each half: undisturbed, flooded.
-    pub half: Duration,
+    /// Length of each stretch: alone, alone again, flooded.
+    pub stretch: Duration,
+    /// Which of the three comes first: they take turns, so that none profits from its place.
+    pub first: usize,
 }
 
-/// What the two halves came to.
+/// What the three stretches came to.
 #[derive(Debug)]
 pub struct Outcome {
-    calm: Histogram<u64>,
-    flooded: Histogram<u64>,
+    /// Alone, alone again, flooded.
+    stretches: Vec<Stretch>,
     flood_bytes: u64,
+}
+
+/// The quiet connections over a while.
+#[derive(Debug)]
+struct Stretch {
+    latencies: Histogram<u64>,
+    elapsed: Duration,
+    /// CPU time the load spent on it: it spins, so what is missing was taken by others.
+    load_cpu: Duration,
 }
 
 impl Outcome {
@@ -43,12 +64,21 @@ impl Outcome {
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
-            "messages": self.flooded.len(),
-            "calm_p99_ns": self.calm.value_at_quantile(0.99),
-            "flooded_p99_ns": self.flooded.value_at_quantile(0.99),
-            "calm_p999_ns": self.calm.value_at_quantile(0.999),
-            "flooded_p999_ns": self.flooded.value_at_quantile(0.999),
+            "stretches": self.stretches.iter().map(Stretch::to_json).collect::<Vec<_>>(),
             "flood_bytes": self.flood_bytes,
+        })
+    }
+}
+
+impl Stretch {
+    fn to_json(&self) -> Value {
+        json!({
+            "messages": self.latencies.len(),
+            "p99_ns": self.latencies.value_at_quantile(0.99),
+            "p999_ns": self.latencies.value_at_quantile(0.999),
+            "max_ns": self.latencies.max(),
+            "seconds": self.elapsed.as_secs_f64(),
+            "load_cpu_ns": self.load_cpu.as_nanos() as u64,
         })
     }
 }
@@ -57,13 +87,21 @@ impl Outcome {
 ///
 /// # Errors
 ///
-/// What the system refused, or a server that leaves the quiet ones without any answer.
+/// What the system refused, an answer that is not the question, or one that does not come.
 pub fn run(plan: &Plan) -> io::Result<Outcome> {
     let mut quiet = Quiet::gather(plan)?;
-    let calm = quiet.half(plan, None)?;
-    let mut flood = Flood { socket: connect(plan.to, 0)?, chunk: vec![0; GULP], bytes: 0 };
-    let flooded = quiet.half(plan, Some(&mut flood))?;
-    Ok(Outcome { calm, flooded, flood_bytes: flood.bytes })
+    let mut flood = Flood { socket: connect(plan.to, 0)?, chunk: vec![b'!'; GULP], sent: 0, returned: 0 };
+    let mut stretches = Vec::new();
+    for place in 0..3 {
+        let is_flooded = (plan.first + place) % 3 == FLOODED;
+        stretches.push(quiet.stretch(plan, is_flooded.then_some(&mut flood))?);
+        if is_flooded {
+            flood.drain()?;
+        }
+    }
+    // Back from the order in which they came.
+    stretches.rotate_right(plan.first % 3);
+    Ok(Outcome { stretches, flood_bytes: flood.returned })
 }
 
 struct Quiet {
@@ -73,8 +111,9 @@ struct Quiet {
 
 struct Peer {
     socket: TcpStream,
-    /// When the message that is not answered yet was sent.
-    asked: Option<Instant>,
+    /// When the messages that are not answered yet were due, the oldest first.
+    asked: VecDeque<Instant>,
+    /// Bytes of the oldest one's answer.
     returned: usize,
 }
 
@@ -85,91 +124,152 @@ impl Quiet {
         for index in 0..plan.quiet {
             let socket = connect(plan.to, index)?;
             watch(&epoll, &socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
-            peers.push(Peer { socket, asked: None, returned: 0 });
+            peers.push(Peer { socket, asked: VecDeque::new(), returned: 0 });
         }
         Ok(Self { epoll, peers })
     }
 
-    /// The quiet ones take turns, evenly spread over time. This spins: a sleep would cost more than an
-    /// answer takes. One whose last message is not answered is passed over, and what that message has
-    /// waited until the end counts.
-    fn half(&mut self, plan: &Plan, mut flood: Option<&mut Flood>) -> io::Result<Histogram<u64>> {
+    /// The quiet ones take turns, evenly spread over time, until the time is over; then the flood ends too, and what
+    /// is under way is awaited. This spins: a sleep would cost more than an answer takes.
+    fn stretch(&mut self, plan: &Plan, mut flood: Option<&mut Flood>) -> io::Result<Stretch> {
         let mut latencies = histogram()?;
+        let cpu = machine::cpu_time(process::id())?;
         let mut events = vec![EpollEvent::empty(); self.peers.len()];
         let step = plan.every / u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
         let begun = Instant::now();
+        let end = begun + plan.stretch;
         let (mut due, mut next) = (begun, 0);
-        while begun.elapsed() < plan.half {
+        let mut waiting = 0_usize;
+        loop {
             let ready = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
             for event in &events[..ready] {
-                self.peers[event.data() as usize].receive(&mut latencies)?;
+                waiting -= self.peers[event.data() as usize].receive(&mut latencies)?;
             }
-            if Instant::now() >= due {
-                self.peers[next].ask()?;
+            let now = Instant::now();
+            while due <= now && due < end {
+                self.peers[next].ask(due)?;
+                waiting += 1;
                 next = (next + 1) % self.peers.len();
                 due += step;
             }
+            if due >= end && waiting == 0 {
+                let load_cpu = machine::cpu_time(process::id())? - cpu;
+                return Ok(Stretch { latencies, elapsed: begun.elapsed(), load_cpu });
+            }
+            if now > end + Duration::from_millis(PATIENCE_MS.into()) {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "a quiet connection got no answer"));
+            }
             if let Some(flood) = &mut flood {
-                flood.pour()?;
+                flood.go_on(due < end)?;
             }
-        }
-        for peer in &self.peers {
-            if let Some(asked) = peer.asked {
-                latencies.saturating_record(asked.elapsed().as_nanos() as u64);
-            }
-        }
-        match latencies.len() {
-            0 => Err(io::Error::new(io::ErrorKind::TimedOut, "no quiet connection got an answer")),
-            _ => Ok(latencies),
         }
     }
 }
 
 impl Peer {
-    fn ask(&mut self) -> io::Result<()> {
-        if self.asked.is_some() {
-            return Ok(());
-        }
-        self.asked = Some(Instant::now());
-        self.returned = 0;
+    fn ask(&mut self, due: Instant) -> io::Result<()> {
+        self.asked.push_back(due);
         (&self.socket).write_all(&[b'?'; SIZE])
     }
 
-    fn receive(&mut self, latencies: &mut Histogram<u64>) -> io::Result<()> {
-        let mut answer = [0; SIZE];
-        let read = (&self.socket).read(&mut answer)?;
-        if read == 0 || answer[..read].iter().any(|byte| *byte != b'?') {
+    /// Takes in what has come; how many answers it completed.
+    fn receive(&mut self, latencies: &mut Histogram<u64>) -> io::Result<usize> {
+        let mut inbox = [0; 64 * SIZE];
+        let read = (&self.socket).read(&mut inbox)?;
+        if read == 0 || inbox[..read].iter().any(|byte| *byte != b'?') {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not the question"));
         }
         self.returned += read;
-        if self.returned == SIZE
-            && let Some(asked) = self.asked.take()
-        {
-            latencies.saturating_record(asked.elapsed().as_nanos() as u64);
+        let mut answered = 0;
+        while self.returned >= SIZE {
+            self.returned -= SIZE;
+            answered += 1;
+            let Some(due) = self.asked.pop_front() else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer that nobody asked for"));
+            };
+            latencies.saturating_record(due.elapsed().as_nanos() as u64);
+        }
+        Ok(answered)
+    }
+}
+
+/// Sends as fast as the server takes it, never waiting for an answer, and reads back what comes.
+struct Flood {
+    socket: TcpStream,
+    chunk: Vec<u8>,
+    sent: u64,
+    returned: u64,
+}
+
+impl Flood {
+    /// Takes back what has come, and sends more where it `pours` yet.
+    fn go_on(&mut self, pours: bool) -> io::Result<()> {
+        match if pours { self.socket.write(&self.chunk) } else { Ok(0) } {
+            Ok(sent) => self.sent += sent as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        match self.socket.read(&mut self.chunk) {
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the flood")),
+            Ok(read) => self.returned += read as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Reads back what is left of it: what follows is to be undisturbed.
+    fn drain(&mut self) -> io::Result<()> {
+        let begun = Instant::now();
+        while self.returned < self.sent {
+            self.go_on(false)?;
+            if begun.elapsed() > Duration::from_millis(PATIENCE_MS.into()) {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the flood does not come back"));
+            }
         }
         Ok(())
     }
 }
 
-/// Sends as fast as the server takes it, and reads back what comes.
-struct Flood {
-    socket: TcpStream,
-    chunk: Vec<u8>,
-    bytes: u64,
-}
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
 
-impl Flood {
-    fn pour(&mut self) -> io::Result<()> {
-        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        match self.socket.write(&self.chunk) {
-            Err(error) if !would_block(&error) => return Err(error),
-            _ => {}
+    use super::*;
+
+    /// A peer and the other end of its connection.
+    fn pair() -> (Peer, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        (Peer { socket, asked: VecDeque::new(), returned: 0 }, server)
+    }
+
+    #[test]
+    fn every_message_counts_from_when_it_was_due_though_an_earlier_one_waits() {
+        let (mut peer, mut server) = pair();
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(50)).unwrap();
+        peer.ask(long_ago).unwrap();
+        peer.ask(long_ago + Duration::from_secs(40)).unwrap();
+        let mut latencies = histogram().unwrap();
+        let mut answered = 0;
+        server.write_all(&[b'?'; SIZE + 1]).unwrap();
+        while peer.returned + answered * SIZE < SIZE + 1 {
+            answered += peer.receive(&mut latencies).unwrap();
         }
-        match self.socket.read(&mut self.chunk) {
-            Ok(read) => self.bytes += read as u64,
-            Err(error) if !would_block(&error) => return Err(error),
-            Err(_) => {}
+        assert_eq!((answered, latencies.len()), (1, 1));
+        assert!(latencies.max() >= 49_900_000_000, "{}", latencies.max());
+        server.write_all(&[b'?'; SIZE - 1]).unwrap();
+        while answered < 2 {
+            answered += peer.receive(&mut latencies).unwrap();
         }
-        Ok(())
+        assert!((9_900_000_000..49_900_000_000).contains(&latencies.min()), "{}", latencies.min());
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_an_error() {
+        let (mut peer, mut server) = pair();
+        server.write_all(&[b'?'; SIZE]).unwrap();
+        assert!(peer.receive(&mut histogram().unwrap()).is_err());
     }
 }

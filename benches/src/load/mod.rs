@@ -6,6 +6,7 @@ pub mod churn;
 pub mod echo;
 pub mod flood;
 pub mod idle;
+pub mod storm;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -29,6 +30,19 @@ const PATIENCE_MS: u16 = 5_000;
 /// Connections from one source address: the kernel has 28,000 ports for each, and looks longer for a free
 /// one as they run out.
 const PER_SOURCE: usize = 10_000;
+
+/// Source addresses there are; then it is the first one's turn again.
+const SOURCES: usize = 250;
+
+/// When a stretch ends. What is in flight then is still awaited and counted, so that the server is at rest
+/// when its CPU time is read.
+#[derive(Debug, Clone, Copy)]
+pub enum Limit {
+    /// After so long.
+    Time(Duration),
+    /// After so many of what the pattern counts.
+    Count(u64),
+}
 
 /// What a measured stretch came to.
 #[derive(Debug)]
@@ -88,21 +102,27 @@ fn histogram() -> io::Result<Histogram<u64>> {
 }
 
 /// The `index`th socket to a server on the loopback: non-blocking, and perhaps still connecting.
-///
-/// Sources are spread over 127.0.0.0/8, so that ports in TIME_WAIT never run out.
 fn connect(to: SocketAddr, index: usize) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
-    if to.is_ipv4() {
-        setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        let last = 2 + (index / PER_SOURCE) % 250;
-        let source = Ipv4Addr::new(127, 0, 1, last as u8);
-        socket.bind(&SocketAddr::from((source, 0)).into())?;
-    }
+    let socket = socket(to, index)?;
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
         _ => Ok(socket.into()),
     }
+}
+
+/// The same before it connects.
+///
+/// Sources are spread over 127.0.0.0/8, so that ports in TIME_WAIT never run out.
+fn socket(to: SocketAddr, index: usize) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if to.is_ipv4() {
+        setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        let last = 2 + (index / PER_SOURCE) % SOURCES;
+        let source = Ipv4Addr::new(127, 0, 1, last as u8);
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    Ok(socket)
 }
 
 /// Waits for events, but not for ever.

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -57,6 +57,45 @@ impl Server {
         self.process.line()
     }
 
+    /// As [`Server::ask`], where the answer is one line of JSON.
+    pub(crate) fn ask_json(&mut self, question: &str) -> io::Result<Value> {
+        parse(&self.ask(question)?)
+    }
+
+    /// What the engine behind it has counted.
+    pub(crate) fn counters(&mut self) -> io::Result<Value> {
+        self.ask_json("counters")
+    }
+
+    /// Asks for the counters until they are as wanted, and returns them; not for ever.
+    pub(crate) fn await_counters(
+        &mut self,
+        what: &str,
+        is_so: impl Fn(&Value) -> io::Result<bool>,
+    ) -> io::Result<Value> {
+        self.await_answer(what, "counters", is_so)
+    }
+
+    /// Asks one question until the answer is as wanted, and returns it; not for ever.
+    pub(crate) fn await_answer(
+        &mut self,
+        what: &str,
+        question: &str,
+        is_so: impl Fn(&Value) -> io::Result<bool>,
+    ) -> io::Result<Value> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.ask_json(question)?;
+            if is_so(&answer)? {
+                return Ok(answer);
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what}: not so, but {answer}")));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Runs a load against this server to its end and returns what it saw.
     pub(crate) fn load(&self, arguments: &[String], options: &Options) -> io::Result<Value> {
         self.start_load(arguments, options)?.into_json()
@@ -75,7 +114,7 @@ impl Server {
 
     /// Closes the server's input and sees it end by itself.
     pub(crate) fn stop(self) -> io::Result<()> {
-        self.process.end()
+        self.process.end().map(drop)
     }
 }
 
@@ -91,15 +130,29 @@ pub(crate) struct Load(Process);
 impl Load {
     /// The line it prints. It may go on living: an idle load holds its connections.
     pub(crate) fn saw(&self) -> io::Result<Value> {
-        let line = self.0.line()?;
-        serde_json::from_str(&line).map_err(|_| io::Error::other(format!("the load says {line:?}")))
+        parse(&self.0.line()?)
     }
 
-    fn into_json(self) -> io::Result<Value> {
+    /// Closes its input, which a load that holds connections waits for; what it says last.
+    pub(crate) fn finish(self) -> io::Result<Value> {
+        let last = self.0.end()?;
+        parse(&last.unwrap_or_default())
+    }
+
+    pub(crate) fn into_json(self) -> io::Result<Value> {
         let saw = self.saw()?;
         self.0.end()?;
         Ok(saw)
     }
+}
+
+fn parse(line: &str) -> io::Result<Value> {
+    serde_json::from_str(line).map_err(|_| io::Error::other(format!("a process says {line:?}")))
+}
+
+/// A figure of what a process says.
+pub(crate) fn number(saw: &Value, name: &str) -> io::Result<f64> {
+    saw[name].as_f64().ok_or_else(|| io::Error::other(format!("there is no {name} in {saw}")))
 }
 
 struct Process {
@@ -130,18 +183,25 @@ impl Process {
         })
     }
 
-    /// Closes its input and waits for the end of its output, which is its own end.
-    fn end(mut self) -> io::Result<()> {
+    /// Closes its input and waits for the end of its output, which is its own end; the last line it says.
+    fn end(mut self) -> io::Result<Option<String>> {
         self.input = None;
+        let mut last = None;
         loop {
             match self.lines.recv_timeout(PATIENCE) {
-                Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.child.wait().map(|_| ()),
+                Ok(line) => last = Some(line),
+                Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     let message = format!("process {} does not end", self.child.id());
                     return Err(io::Error::new(io::ErrorKind::TimedOut, message));
                 }
             }
+        }
+        let status = self.child.wait()?;
+        if status.success() {
+            Ok(last)
+        } else {
+            Err(io::Error::other(format!("process {} ended with {status}", self.child.id())))
         }
     }
 }

@@ -32,15 +32,22 @@ impl Role {
     }
 }
 
+/// The engine's echo server, as it comes.
+pub(crate) const OURS: Contestant =
+    Contestant { name: "wheelhouse", program: "wheelhouse_echo", arguments: &[], role: Role::HandedOver };
+
+/// The same where its reactor accepts for itself.
+pub(crate) const OURS_REUSE_PORT: Contestant = Contestant {
+    name: "wheelhouse, reuse-port",
+    arguments: &["--reuse-port"],
+    role: Role::ReusePort,
+    ..OURS
+};
+
 const ALL: [Contestant; 6] = [
     Contestant { name: "floor", program: "floor", arguments: &[], role: Role::Floor },
-    Contestant { name: "wheelhouse", program: "wheelhouse_echo", arguments: &[], role: Role::HandedOver },
-    Contestant {
-        name: "wheelhouse, reuse-port",
-        program: "wheelhouse_echo",
-        arguments: &["--reuse-port"],
-        role: Role::ReusePort,
-    },
+    OURS,
+    OURS_REUSE_PORT,
     Contestant { name: "floor again", program: "floor", arguments: &[], role: Role::FloorAgain },
     Contestant { name: "mio", program: "mio_echo", arguments: &[], role: Role::Peer },
     Contestant { name: "tokio", program: "tokio_echo", arguments: &[], role: Role::Peer },

@@ -3,49 +3,14 @@
 //! Each takes the difference of two runs that differ in nothing but the number of messages, so that what
 //! starting, connecting and stopping cost falls out.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::Path;
-use std::process::{self, Command, Stdio};
-use std::time::Duration;
-use std::{env, fs, io, thread};
+use std::io;
 
 use super::Options;
 use super::child::Server;
 use super::contestant::{Contestant, Role};
 use super::report::Report;
 use super::summary::Summary;
-
-/// Traffic with a fixed number of bursts.
-struct Load {
-    title: &'static str,
-    connections: u64,
-    depth: u64,
-    /// Bursts on each connection in the shorter and in the longer run.
-    bursts: [u64; 2],
-}
-
-const LOADS: [Load; 3] = [
-    Load { title: "1 connection, 1 in flight", connections: 1, depth: 1, bursts: [500, 10_500] },
-    Load { title: "100 connections, 1 in flight", connections: 100, depth: 1, bursts: [10, 110] },
-    Load { title: "100 connections, 16 in flight", connections: 100, depth: 16, bursts: [10, 110] },
-];
-
-impl Load {
-    fn arguments(&self, bursts: u64) -> [String; 4] {
-        [
-            "echo".to_owned(),
-            format!("--connections={}", self.connections),
-            format!("--depth={}", self.depth),
-            format!("--bursts={bursts}"),
-        ]
-    }
-
-    /// Bursts by which the runs differ, all connections together.
-    fn difference(&self) -> f64 {
-        ((self.bursts[1] - self.bursts[0]) * self.connections) as f64
-    }
-}
+use super::watched::{KINDS, LOADS, calls, executed, works};
 
 /// N13: system calls per burst, which is a message or sixteen.
 pub(crate) fn system_calls(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
@@ -115,7 +80,7 @@ pub(crate) fn allocations(report: &mut Report, options: &Options, all: &[Contest
         // The first run fills what is filled once (slabs, pools); the other two differ in messages alone.
         for bursts in [load.bursts[0], load.bursts[0], load.bursts[1]] {
             server.load(&load.arguments(bursts), options)?;
-            let answer = server.ask("count")?;
+            let answer = server.ask("allocations")?;
             counts.push(answer.trim().parse::<f64>().map_err(io::Error::other)?);
         }
         server.stop()?;
@@ -133,110 +98,4 @@ pub(crate) fn allocations(report: &mut Report, options: &Options, all: &[Contest
 /// The floor holds still here, and ReusePort changes nothing after the accept.
 fn once_each(all: &[Contestant]) -> impl Iterator<Item = &Contestant> {
     all.iter().filter(|one| !matches!(one.role, Role::FloorAgain | Role::ReusePort))
-}
-
-fn works(program: &str) -> bool {
-    let version = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    version.is_ok_and(|status| status.success())
-}
-
-/// What a server has asked of the kernel in its life, by name.
-struct Calls(BTreeMap<String, u64>);
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Read,
-    Write,
-    Wait,
-    /// Left out: how many connections one accepting turn finds is a matter of luck.
-    Accept,
-    Other,
-}
-
-const KINDS: [Kind; 4] = [Kind::Read, Kind::Write, Kind::Wait, Kind::Other];
-
-impl Kind {
-    fn of(name: &str) -> Self {
-        match name {
-            "read" | "readv" | "recvfrom" | "recvmsg" => Kind::Read,
-            "write" | "writev" | "sendto" | "sendmsg" => Kind::Write,
-            "epoll_wait" | "epoll_pwait" | "epoll_pwait2" => Kind::Wait,
-            "accept" | "accept4" => Kind::Accept,
-            _ => Kind::Other,
-        }
-    }
-}
-
-impl Calls {
-    fn of(&self, kind: Kind) -> u64 {
-        self.0.iter().filter(|(name, _)| Kind::of(name) == kind).map(|(_, calls)| calls).sum()
-    }
-
-    /// The table of `strace -c`: share, seconds, microseconds a call, calls, errors (or nothing), name.
-    fn parse(table: &str) -> Self {
-        let line = |line: &str| {
-            let cells: Vec<_> = line.split_whitespace().collect();
-            let (name, calls) = (cells.last()?, cells.get(3)?.parse().ok()?);
-            (*name != "total").then(|| ((*name).to_owned(), calls))
-        };
-        Self(table.lines().filter_map(line).collect())
-    }
-}
-
-fn calls(contestant: &Contestant, options: &Options, load: &Load, bursts: u64) -> io::Result<Calls> {
-    let wrapper = ["strace", "-c", "-f", "-o"].map(OsString::from);
-    watched(contestant, options, load, bursts, |file| {
-        let mut wrapper = wrapper.to_vec();
-        wrapper.push(file.into());
-        wrapper
-    })
-    .map(|table| Calls::parse(&table))
-}
-
-/// User instructions of a whole life, as callgrind sums them up.
-fn executed(contestant: &Contestant, options: &Options, load: &Load, bursts: u64) -> io::Result<u64> {
-    let log = watched(contestant, options, load, bursts, |file| {
-        let mut log = OsString::from("--log-file=");
-        log.push(file);
-        vec!["valgrind".into(), "--tool=callgrind".into(), "--callgrind-out-file=/dev/null".into(), log]
-    })?;
-    log.lines()
-        .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
-        .ok_or_else(|| io::Error::other(format!("callgrind says {log:?}")))
-}
-
-/// Runs a server through a load under a watcher, which leaves what it saw in a file.
-fn watched(
-    contestant: &Contestant,
-    options: &Options,
-    load: &Load,
-    bursts: u64,
-    wrapper: impl Fn(&Path) -> Vec<OsString>,
-) -> io::Result<String> {
-    let file = env::temp_dir().join(format!("wheelhouse-bench-{}", process::id()));
-    let server = Server::start_under(&wrapper(&file), contestant, options, &[])?;
-    server.load(&load.arguments(bursts), options)?;
-    // The load's connections close behind it: the server is to see every one of them in each run.
-    thread::sleep(Duration::from_millis(300));
-    server.stop()?;
-    let saw = fs::read_to_string(&file)?;
-    fs::remove_file(&file)?;
-    Ok(saw)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_strace_is_read_with_and_without_errors() {
-        let table = "% time     seconds  usecs/call     calls    errors syscall\n\
-                     ------ ----------- ----------- --------- --------- ----------------\n \
-                     61.00    0.000100           1       100           sendto\n \
-                     39.00    0.000050           1        50        12 recvfrom\n\
-                     ------ ----------- ----------- --------- --------- ----------------\n\
-                     100.00    0.000150           1       150        12 total\n";
-        let calls = Calls::parse(table);
-        assert_eq!(KINDS.map(|kind| calls.of(kind)), [50, 100, 0, 0]);
-    }
 }

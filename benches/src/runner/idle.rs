@@ -5,7 +5,7 @@ use std::{io, thread};
 
 use super::Options;
 use super::child::Server;
-use super::contestant::{Contestant, Role};
+use super::contestant::{Contestant, OURS, Role};
 use super::report::{Report, verdict};
 use super::summary::Summary;
 use crate::machine;
@@ -61,12 +61,8 @@ fn deadlines(report: &mut Report, options: &Options, without: f64) -> io::Result
 }
 
 /// An hour: nothing is due while we look.
-const WITH_DEADLINES: Contestant = Contestant {
-    name: "wheelhouse, with idle timeouts",
-    program: "wheelhouse_echo",
-    arguments: &["--idle-timeout=3600"],
-    role: Role::HandedOver,
-};
+const WITH_DEADLINES: Contestant =
+    Contestant { name: "wheelhouse, with idle timeouts", arguments: &["--idle-timeout=3600"], ..OURS };
 
 /// Most bytes for a connection's deadline (N11).
 const DEADLINE_GOAL: f64 = 28.0;

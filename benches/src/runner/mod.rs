@@ -7,10 +7,17 @@
 mod child;
 mod contestant;
 mod counted;
+mod fairness;
 mod idle;
+mod lines;
+mod reactors;
 mod report;
+mod soak;
+mod storm;
 mod summary;
 mod traffic;
+mod turns;
+mod watched;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +33,7 @@ use crate::machine;
 #[derive(Parser, Debug)]
 #[command(about = "Runs the servers side by side and prints a table for each row of goals")]
 pub struct Options {
-    /// Rows to run; all of them if none is named.
+    /// Rows to run; all of them but the churn if none is named.
     rows: Vec<Row>,
     /// Windows for each server in the rows of traffic.
     #[arg(long, default_value_t = 9)]
@@ -37,9 +44,12 @@ pub struct Options {
     /// Servers to run besides the floor; may be given more than once. All if absent.
     #[arg(long)]
     only: Vec<String>,
-    /// Connections in the idle row. A process here may open 20,000 files.
+    /// Connections in the rows of idle ones and of storms. A process here may open 20,000 files.
     #[arg(long, default_value_t = 15_000)]
     idle: usize,
+    /// Seconds of churn.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
     /// Core for the servers.
     #[arg(long, default_value_t = 0)]
     server_cpu: usize,
@@ -66,15 +76,24 @@ pub enum Row {
     /// Connect, one echo, close.
     N4,
     /// Memory of idle connections; N15 (system calls of an idle engine) comes with it.
+    #[value(alias = "n15")]
     N8,
+    /// Memory after two storms of connections.
+    N10,
     /// System calls per message, by strace.
     N13,
     /// Quiet connections while one floods.
     N16,
+    /// Two sub-reactors against one: instructions per message by callgrind, shared cache lines by lackey.
+    N17,
     /// Allocations per message.
     N19,
+    /// Longest turn of a reactor in a storm.
+    N22,
     /// User instructions per message, by callgrind.
     Instructions,
+    /// Connect, one echo, close, for minutes: fails where something does not come back. Only if named.
+    Churn,
 }
 
 /// Runs the rows asked for and prints their tables.
@@ -83,13 +102,15 @@ pub enum Row {
 ///
 /// A server that would not start, a load that failed, a file that could not be written.
 pub fn run(options: &Options) -> io::Result<()> {
-    let rows = if options.rows.is_empty() { Row::value_variants() } else { &options.rows };
+    let all_but_the_long_one =
+        || Row::value_variants().iter().copied().filter(|row| *row != Row::Churn).collect();
+    let rows = if options.rows.is_empty() { all_but_the_long_one() } else { options.rows.clone() };
     println!("{}; {}", machine::describe(), machine::busyness());
     println!();
     let contestants = contestant::present(&options.only)?;
     let mut report = Report::new();
     for row in rows {
-        run_row(*row, options, &contestants, &mut report)?;
+        run_row(row, options, &contestants, &mut report)?;
     }
     if let Some(path) = &options.json {
         fs::write(path, format!("{:#}\n", report.into_json()))?;
@@ -105,9 +126,13 @@ fn run_row(row: Row, options: &Options, all: &[Contestant], report: &mut Report)
         Row::N3 => traffic::echo(report, options, all, &traffic::Echo::n3(window)),
         Row::N4 => traffic::churn(report, options, all),
         Row::N8 => idle::memory(report, options, all),
+        Row::N10 => storm::memory(report, options),
         Row::N13 => counted::system_calls(report, options, all),
-        Row::N16 => traffic::flood(report, options, all),
+        Row::N16 => fairness::flood(report, options, all),
+        Row::N17 => reactors::two_against_one(report, options),
         Row::N19 => counted::allocations(report, options, all),
+        Row::N22 => turns::longest(report, options),
+        Row::Churn => soak::churn(report, options),
         Row::Instructions => counted::instructions(report, options, all),
     }
 }

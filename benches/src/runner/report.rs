@@ -31,6 +31,13 @@ impl Report {
         println!();
     }
 
+    /// Says so where some windows were disturbed.
+    pub(crate) fn note_disturbances(&self, disturbed: usize, windows: usize) {
+        if disturbed > 0 {
+            println!("Others were busy in {disturbed} of {windows} windows: latencies tell little.\n");
+        }
+    }
+
     /// Keeps a figure for the JSON.
     pub(crate) fn keep(&mut self, row: &str, server: &str, what: &str, value: Summary) {
         self.figures.push(json!({

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Options;
-use super::child::Server;
+use super::child::{Server, number};
 use super::contestant::{Contestant, Role};
 use super::report::{Report, verdict};
 use super::summary::Summary;
@@ -99,43 +99,6 @@ pub(crate) fn churn(report: &mut Report, options: &Options, all: &[Contestant]) 
     Ok(())
 }
 
-/// Quiet connections, alone and beside one that floods. The 99th percentile is shown too: a virtual machine
-/// that stops for 2 ms in 2 s sets the 99.9th alone.
-pub(crate) fn flood(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
-    let title = "N16: 100 quiet connections while one floods";
-    let columns = "server | p99 us alone | flooded | ratio | middle half (all) | p99.9 us alone | flooded | \
-                   ratio | middle half (all) | flood MB/s | goal";
-    report.table(title, columns);
-    let half = options.millis * 4;
-    let arguments = ["flood".to_owned(), format!("--half={half}")];
-    for contestant in all.iter().filter(|one| !matches!(one.role, Role::FloorAgain | Role::ReusePort)) {
-        let windows = (0..options.rounds.div_ceil(2)).map(|_| window(contestant, options, &arguments));
-        let windows = windows.collect::<io::Result<Vec<_>>>()?;
-        let series = |name| windows.iter().map(|saw| number(saw, name)).collect::<io::Result<Vec<_>>>();
-        let (calm, flooded) = (series("calm_p99_ns")?, series("flooded_p99_ns")?);
-        let (calm_tail, flooded_tail) = (series("calm_p999_ns")?, series("flooded_p999_ns")?);
-        let ratio = Summary::of_ratios(&flooded, &calm);
-        let tail = Summary::of_ratios(&flooded_tail, &calm_tail);
-        let bytes = Summary::of(series("flood_bytes")?).median;
-        let micros = |series: Vec<f64>| format!("{:.0}", Summary::of(series).median / 1e3);
-        let ours = contestant.role.is_ours();
-        report.line(&format!(
-            "{} | {} | {} | {ratio} | {} | {} | {tail} | {:.0} | {}",
-            contestant.name,
-            micros(calm),
-            micros(flooded),
-            micros(calm_tail),
-            micros(flooded_tail),
-            bytes / (half as f64 * 1e3),
-            if ours { verdict(tail.median, 3.0, 0.0) } else { String::new() },
-        ));
-        report.keep("N16", contestant.name, "p99_ratio", ratio);
-        report.keep("N16", contestant.name, "p999_ratio", tail);
-    }
-    report.end();
-    Ok(())
-}
-
 /// All windows of all servers in one row.
 struct Race {
     lanes: Vec<Lane>,
@@ -216,10 +179,8 @@ impl Race {
             report.keep(row, name, "p99_ratio", p99);
         }
         report.end();
-        if self.disturbances > 0 {
-            let all: usize = self.lanes.iter().map(|lane| lane.cpu.len()).sum();
-            println!("Others were busy in {} of {all} windows: latencies tell little.\n", self.disturbances);
-        }
+        let windows = self.lanes.iter().map(|lane| lane.cpu.len()).sum();
+        report.note_disturbances(self.disturbances, windows);
     }
 
     fn lane(&self, role: Role) -> Option<&Lane> {
@@ -227,7 +188,7 @@ impl Race {
     }
 }
 
-fn window(contestant: &Contestant, options: &Options, load: &[String]) -> io::Result<Value> {
+pub(crate) fn window(contestant: &Contestant, options: &Options, load: &[String]) -> io::Result<Value> {
     let server = Server::start(contestant, options)?;
     let saw = server.load(load, options)?;
     server.stop()?;
@@ -256,8 +217,4 @@ impl Lane {
         self.busy.push(cpu / 1e9 / seconds);
         Ok(())
     }
-}
-
-fn number(saw: &Value, name: &str) -> io::Result<f64> {
-    saw[name].as_f64().ok_or_else(|| io::Error::other(format!("the load gave no {name}: {saw}")))
 }

@@ -1,0 +1,60 @@
+//! What the engine's own servers have in common.
+
+use std::io;
+
+use clap::Args;
+use serde_json::{Value, json};
+use wheelhouse::{Address, Builder, Engine, Framing, Handle, Handler, Listener};
+
+use crate::server;
+
+/// Options that each of them takes.
+#[derive(Args, Debug, Clone)]
+pub struct Options {
+    #[command(flatten)]
+    common: server::Options,
+    /// Let the sub-reactors accept for themselves; otherwise the main reactor hands connections over.
+    #[arg(long)]
+    reuse_port: bool,
+}
+
+impl Options {
+    /// Gets the process ready, and describes an engine that listens as asked for, with one reactor.
+    ///
+    /// # Errors
+    ///
+    /// What the system refused.
+    pub fn builder(&self, framing: Framing) -> io::Result<Builder> {
+        self.common.prepare()?;
+        let listener = Listener::new(format!("tcp://{}", self.common.listen)).framing(framing);
+        Ok(Engine::builder().listen(listener).reactors(1).reuse_port(self.reuse_port))
+    }
+}
+
+/// Tells the runner where to connect.
+///
+/// # Errors
+///
+/// What writing to standard output came to, or an engine without a TCP listener.
+pub fn announce<H: Handler>(engine: &Engine<H>) -> io::Result<()> {
+    match engine.addresses().first() {
+        Some(Address::Tcp(bound)) => server::announce(*bound),
+        _ => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
+}
+
+/// What the engine has counted, all reactors together, as the runner reads it.
+#[must_use]
+pub fn counters(handle: &Handle) -> Value {
+    let total = handle.stats().total();
+    json!({
+        "accepted": total.accepted,
+        "shed": total.shed,
+        "closed": total.closed,
+        "connections": total.connections,
+        "buffered": total.buffered,
+        "timers": total.timers,
+        "bytes_out": total.bytes_out,
+        "bytes_unsent": total.bytes_unsent,
+    })
+}
