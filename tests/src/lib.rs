@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a failure is a panic")]
 
 mod bench;
+mod docs;
 mod net;
 mod pattern;
 mod probe;
