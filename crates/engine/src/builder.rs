@@ -67,7 +67,8 @@ impl Builder {
         self
     }
 
-    /// Connections in total; beyond them accepted ones are closed at once. Unbounded by default.
+    /// Connections in total, dialled and adopted ones among them; beyond them accepted ones are closed at once. Unbounded by
+    /// default; 1 to 4,294,967,295.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.options.max_connections = Some(connections);
         self
@@ -76,7 +77,7 @@ impl Builder {
     /// Connections accepted from one address; beyond them new ones are closed at once. An IPv4 address counts by itself, an
     /// IPv6 address with its /64 network; of a client behind a proxy
     /// ([`Listener::proxy_protocol`]) its own counts. The counting takes memory for connected addresses only. Unbounded by
-    /// default.
+    /// default; 1 to 4,294,967,295.
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.options.max_per_address = Some(connections);
         self
@@ -153,7 +154,7 @@ impl Builder {
     }
 
     /// The kernel's receive buffer (`SO_RCVBUF`), in bytes; the kernel doubles it, and no longer tunes it by itself. By
-    /// default the kernel's own choice.
+    /// default the kernel's own choice; 256 B to 1 GiB.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.options.receive_buffer = Some(bytes);
         self

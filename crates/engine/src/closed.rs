@@ -46,12 +46,12 @@ impl<'a> Closed<'a> {
         self.id
     }
 
-    /// The number it was dialled with; 0 for accepted ones.
+    /// The number it was dialled or adopted with; 0 for accepted ones.
     pub fn tag(&self) -> Tag {
         self.tag
     }
 
-    /// The listener it came through; none when it was dialled.
+    /// The listener it came through; none when it was dialled or adopted.
     pub fn listener(&self) -> Option<ListenerId> {
         self.listener
     }
@@ -61,7 +61,8 @@ impl<'a> Closed<'a> {
         self.peer
     }
 
-    /// Whether `on_open` was called; not so for one dialled in vain.
+    /// Whether `on_open` was called; not so for one dialled in vain, one whose PROXY header did not come, and an adopted one
+    /// that broke before its turn.
     pub fn opened(&self) -> bool {
         self.opened
     }
@@ -76,7 +77,8 @@ impl<'a> Closed<'a> {
         self.error.as_ref()
     }
 
-    /// Bytes that `send` accepted and the kernel never took. What it took may still be lost when the reason is not a
+    /// Bytes that `send` accepted and the kernel never took; of a connection that was taken out they are in
+    /// [`Detached::unsent`]. What it took may still be lost when the reason is not a
     /// graceful one.
     pub fn unsent(&self) -> u64 {
         self.unsent

@@ -63,12 +63,12 @@ impl Conn<'_> {
         self.id
     }
 
-    /// The number it was dialled with; 0 for accepted ones.
+    /// The number it was dialled or adopted with; 0 for accepted ones.
     pub fn tag(&self) -> Tag {
         self.connection().and_then(|c| c.extras.as_ref()).map_or(Tag::default(), |extras| extras.tag)
     }
 
-    /// The listener it came through; none when it was dialled.
+    /// The listener it came through; none when it was dialled or adopted.
     pub fn listener(&self) -> Option<ListenerId> {
         self.core().profiles.get(self.connection()?.profile)?.listener
     }
@@ -79,7 +79,7 @@ impl Conn<'_> {
         self.connection()?.peer_addr()
     }
 
-    /// The address it was accepted on or dialled from; none for Unix sockets. Asks the kernel.
+    /// The socket's own address; none for Unix sockets. Asks the kernel.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.socket()?.local_addr().ok()?.as_socket()
     }
@@ -117,7 +117,7 @@ impl Conn<'_> {
         self.reactor.now()
     }
 
-    /// Bytes that wait here: read and not used yet, and accepted by `send` and not taken by the kernel yet.
+    /// Bytes that wait here: read and not used yet (a message on [`Hold`](crate::Action::Hold) is not among them), and accepted by `send` and not taken by the kernel yet.
     pub fn buffered(&self) -> (usize, usize) {
         let Some(connection) = self.connection() else { return (0, 0) };
         let corked = self.core().corked(self.key);
@@ -160,12 +160,13 @@ impl Conn<'_> {
 
     /// Closes gracefully: what is queued goes out, then FIN; what still comes is read and discarded until the peer's FIN
     /// (so that no reset destroys the last bytes), within [`Builder::close_timeout`](crate::Builder::close_timeout).
+    /// One that is not open yet closes at once.
     pub fn finish(&mut self) {
         self.reactor.core.settle();
         self.reactor.core.finish(self.key);
     }
 
-    /// Closes at once: what the kernel takes now goes out, the rest counts as [`Closed::unsent`]. When input was left
+    /// Closes at once: what the kernel takes now goes out, the rest counts as [`Closed::unsent`](crate::Closed::unsent). When input was left
     /// unread the kernel resets the connection.
     pub fn close(&mut self) {
         self.reactor.core.settle();
@@ -178,7 +179,7 @@ impl Conn<'_> {
         self.reactor.core.reset(self.key, CloseReason::Local);
     }
 
-    /// Sends FIN behind what is queued, and goes on reading. No send is accepted from now on. Once the peer's FIN has come
+    /// Sends FIN behind what is queued, and goes on reading, for as long as the peer likes. No send is accepted from now on. Once the peer's FIN has come
     /// too, the connection closes.
     pub fn shutdown_write(&mut self) {
         self.reactor.core.settle();

@@ -13,7 +13,7 @@ use crate::{
     accept::Acceptor,
     main_reactor::MainReactor,
     parts::Parts,
-    running::Threads,
+    running::{Signals, Threads},
     shared::{self, Shared},
     sub_reactor::{Core, SubReactor, panic_message},
 };
@@ -76,7 +76,7 @@ impl<H: Handler> Engine<H> {
         Poster::new(self.handle())
     }
 
-    /// Runs it until [`Handle::shutdown`].
+    /// Runs it until it is stopped: by [`Handle::shutdown`], or at the end of a [`Handle::drain`].
     ///
     /// # Errors
     /// As [`start`](Engine::start).
@@ -123,9 +123,9 @@ impl<H: Handler> Engine<H> {
     /// # Errors
     /// As [`start`](Engine::start), and a signal handler that the system refuses.
     pub fn run_until_signal(self, within: Duration) -> Result<()> {
-        let mut running = self.start()?;
-        running.drain_on_signals(within)?;
-        running.join()
+        // First of all: one who is told to stop while he starts up does.
+        let signals = Signals::watch(self.handle(), within)?;
+        self.start()?.stopped_by(signals).join()
     }
 }
 

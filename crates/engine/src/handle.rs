@@ -14,8 +14,8 @@ use crate::{
 
 /// The other reactor's mailbox is full; what was meant for it comes back.
 ///
-/// When this was asked on a reactor's thread, that reactor's handler is told by
-/// [`on_room`](Handler::on_room) once there is room.
+/// When this was asked on the thread of a reactor of the same engine, that reactor's handler is told by
+/// [`on_room`](crate::Handler::on_room) once there is room.
 pub struct MailboxFull<T>(pub T);
 
 impl<T> std::fmt::Debug for MailboxFull<T> {
@@ -43,7 +43,8 @@ pub enum On {
     Owner(ConnId),
 }
 
-/// Who hears a broadcast: among the connections that are open when it is asked for.
+/// Who hears a broadcast: among the connections that are open when their reactor takes it up; asked on a reactor's own
+/// thread, those that are open then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// All.
@@ -94,7 +95,9 @@ impl Handle {
 
     // ---- what a full mailbox refuses
 
-    /// Sends to one connection.
+    /// Sends to one connection. What the connection itself refuses when the payload's turn comes (its queue is at the limit, its
+    /// framing cannot carry it) is counted, in [`Counters::sends_refused`](crate::Counters::sends_refused) or
+    /// [`late_commands`](crate::Counters::late_commands), and told to nobody: who must know posts a closure.
     ///
     /// # Errors
     /// [`MailboxFull`] with the payload. A connection that is gone is no error: it may go while the payload travels.
@@ -242,28 +245,28 @@ impl Handle {
 
     // ---- what is never refused
 
-    /// As [`Conn::close`].
+    /// As [`Conn::close`](crate::Conn::close).
     pub fn close(&self, id: ConnId) {
         self.put(id, Command::Close(id));
     }
 
-    /// As [`Conn::reset`].
+    /// As [`Conn::reset`](crate::Conn::reset).
     pub fn reset(&self, id: ConnId) {
         self.put(id, Command::Reset(id));
     }
 
-    /// As [`Conn::finish`].
+    /// As [`Conn::finish`](crate::Conn::finish).
     pub fn finish(&self, id: ConnId) {
         self.put(id, Command::Finish(id));
     }
 
-    /// As [`Conn::resume`]: ends a pause or a hold.
+    /// As [`Conn::resume`](crate::Conn::resume): ends a pause or a hold.
     pub fn resume(&self, id: ConnId) {
         self.put(id, Command::Resume(id));
     }
 
     /// Stops the engine when its work is done. The connections that wait to be accepted are, and the listeners are closed;
-    /// then every handler is told ([`Handler::on_stopping`]), and the engine goes on until the last connection is gone, at
+    /// then every handler is told ([`Handler::on_stopping`](crate::Handler::on_stopping)), and the engine goes on until the last connection is gone, at
     /// most for `within` (24 days count as the longest): what is left then is closed as by [`shutdown`](Handle::shutdown). The first call counts; a shutdown
     /// may follow it.
     pub fn drain(&self, within: Duration) {
@@ -288,7 +291,7 @@ impl Handle {
         self.shared.fds.find(fd)
     }
 
-    /// Every connection there is; those that come or go meanwhile may or may not be among them.
+    /// Every connection that has a descriptor (one whose name is being resolved has none); those that come or go meanwhile may or may not be among them.
     pub fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.shared.fds.iter()
     }

@@ -34,8 +34,9 @@ use crate::{Closed, Conn, Control, Input, Message, Reactor, ReactorId, Tag, Time
 /// # Order
 ///
 /// On a connection: `on_open`, then data, messages, controls, timers and `on_writable` as they happen, `on_eof` after the last data,
-/// then `on_close` exactly once, and nothing after it. A connection dialled in vain has `on_close` alone, with
-/// [`Closed::opened`] false. No callback runs inside another: what one does to another connection is told to that
+/// then `on_close` exactly once, and nothing after it. A connection dialled in vain, or accepted from a proxy whose header
+/// never came, has `on_close` alone, with [`Closed::opened`] false. One that is shed for a limit has no callback, and one whose
+/// session's `Default` panics has `on_panic` alone. No callback runs inside another: what one does to another connection is told to that
 /// connection later in the turn.
 ///
 /// # Panics
@@ -51,14 +52,14 @@ pub trait Handler: Sized + 'static {
         let _ = reactor;
     }
 
-    /// A connection is there: accepted, or dialled and connected. Before any of its data.
+    /// A connection is there: accepted, dialled and connected, or adopted. Before any of its data.
     fn on_open(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
         let _ = (conn, session);
         Action::Continue
     }
 
-    /// Bytes arrived on a connection without framing. What is not taken is kept and offered again with what comes next,
-    /// up to [`Builder::inbound_limit`](crate::Builder::inbound_limit).
+    /// Bytes arrived on a connection without framing. What is not taken is kept and offered again with what comes next (at the
+    /// end of input not once more), up to [`Builder::inbound_limit`](crate::Builder::inbound_limit).
     ///
     /// By default all of it is one message. A read boundary is not a message boundary.
     fn on_data(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session, input: &mut Input<'_>) -> Action {
@@ -107,7 +108,8 @@ pub trait Handler: Sized + 'static {
         Action::Continue
     }
 
-    /// The connection is gone; the last callback. Its file descriptor is closed when this returns.
+    /// The connection is gone; the last callback. Its file descriptor is closed when this and the turn's other `on_close`
+    /// have returned, and not before (when it was [detached](CloseReason::Detached), not at all).
     ///
     /// Who dials again from here does well to wait with a timer: a dial that fails at once is told in the next turn, and
     /// dialling anew each time keeps the reactor busy.

@@ -16,7 +16,7 @@ use std::{fmt, num::NonZeroU64};
 ///
 /// let mut bench = Bench::new(|_| Silent);
 /// let first = bench.open(Framing::raw());
-/// assert_eq!(first.to_string(), "0.0.1"); // reactor, slot, and which of the slot's tenants
+/// assert_eq!(first.to_string(), "0.0.1"); // reactor, slot, and the reactor's how many-th connection
 /// bench.eof(first);
 /// let second = bench.open(Framing::raw());
 /// assert_eq!(second.to_string(), "0.0.2");

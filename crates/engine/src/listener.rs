@@ -75,7 +75,8 @@ impl Listener {
     }
 
     /// The outbound queue's marks in bytes: reading pauses above `high` and goes on at `low`; a send beyond `limit` meets
-    /// the [`Policy`]. 64 KiB, 256 KiB and 4 MiB by default; low <= high <= limit <= 64 MiB.
+    /// the [`Policy`], and so does each message larger than the limit itself. 64 KiB, 256 KiB and 4 MiB by default; low <=
+    /// high <= limit <= 64 MiB.
     pub fn water_marks(mut self, low: usize, high: usize, limit: usize) -> Self {
         self.rules.marks = WaterMarks { low, high, limit };
         self

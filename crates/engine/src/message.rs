@@ -300,9 +300,10 @@ pub enum Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The connection is closing, or its writing half is already closed.
+    /// The connection is closing, its writing half is already closed, or it is not open yet because its PROXY header has not
+    /// come.
     Closing,
-    /// With it the queue would exceed the listener's limit.
+    /// With it the queue would exceed the listener's limit; larger than the limit itself, it can never be sent.
     OverLimit,
     /// The protocol cannot carry it: a newline in a line, a length that does not fit.
     NotEncodable,

@@ -87,7 +87,7 @@ impl Reactor<'_> {
     /// [`ConnectTimeout`](crate::CloseReason::ConnectTimeout)). What is sent before `on_open` waits.
     ///
     /// # Errors
-    /// A bad address or option, and a reactor that can hold no more connections.
+    /// A bad address or option, a reactor that is stopping, or that can hold no more connections.
     pub fn connect(&mut self, to: Connect) -> Result<ConnId> {
         self.core.settle();
         self.core.connect(to)

@@ -50,6 +50,11 @@ impl Running {
         Running { threads, signals: None }
     }
 
+    pub(crate) fn stopped_by(mut self, signals: Signals) -> Self {
+        self.signals = Some(signals);
+        self
+    }
+
     /// Drains the engine ([`Handle::drain`]) when `SIGTERM` or `SIGINT` comes, and stops it at the second signal. From now on
     /// these signals do not end the process, also not after the engine has stopped.
     ///
@@ -60,7 +65,7 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until the engine has stopped: until somebody calls [`Handle::shutdown`]. (A thread that is amid the look-up of a
+    /// Waits until the engine has stopped: by [`Handle::shutdown`] or at the end of a [`Handle::drain`]. (A thread that is amid the look-up of a
     /// name ends with that.)
     ///
     /// # Errors
@@ -132,13 +137,13 @@ impl fmt::Debug for Threads {
 
 /// The thread that waits for signals.
 #[derive(Debug)]
-struct Signals {
+pub(crate) struct Signals {
     waiting: iterator::Handle,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Signals {
-    fn watch(handle: Handle, within: Duration) -> Result<Signals> {
+    pub(crate) fn watch(handle: Handle, within: Duration) -> Result<Signals> {
         let mut signals =
             iterator::Signals::new([SIGTERM, SIGINT]).map_err(Error::system("watch for signals"))?;
         let waiting = signals.handle();

@@ -54,7 +54,7 @@ impl Framing {
     /// [`Builder::inbound_limit`](crate::Builder::inbound_limit) ends with
     /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow), whatever `max` is.
     ///
-    /// A payload with an LF or CR in it is refused ([`Refusal::NotEncodable`]): it would be more lines than one.
+    /// A payload with an LF or CR in it is refused ([`Refusal::NotEncodable`](crate::Refusal::NotEncodable)): it would be more lines than one.
     pub fn lines(max: usize) -> Self {
         Framing::new(Lines::new(max), Parameters::Lines(max))
     }

@@ -32,7 +32,7 @@ pub(crate) struct SharedBody {
 pub(crate) const SHARE_FROM: usize = 1024;
 
 impl<'a> Output<'a> {
-    /// An output that gathers everything in `bytes`; for testing a [`Protocol`].
+    /// An output that gathers everything in `bytes`; for testing a [`Protocol`](crate::Protocol).
     pub fn new(bytes: &'a mut Vec<u8>) -> Self {
         Output { bytes, shared: None, keeps_shared: false }
     }

@@ -61,8 +61,8 @@ impl<H: Handler> Stage<H> {
     }
 
     fn refuse_header(&mut self, key: Key, error: io::Error) -> Step {
-        let id = self.core.connections.id(key);
-        tracing::debug!(?id, %error, "no PROXY header");
+        let id = self.core.connections.id(key).map(tracing::field::display);
+        tracing::debug!(id, %error, "no PROXY header");
         self.core.doom(key, CloseReason::Protocol, Some(error), 0);
         Step::Done
     }

@@ -73,6 +73,10 @@ impl<H: Handler> Stage<H> {
     #[inline]
     pub(super) fn read(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
         let mut budget = self.core.options().read_budget;
+        if !self.core.masses.is_empty() {
+            // Nobody is to take a message whose answer comes behind the FIN that was asked for before.
+            self.core.catch_up(id.key());
+        }
         self.core.cork(id.key());
         self.serve_kept(id, buffer);
         while let Step::More(n) = self.read_once(id, buffer) {
@@ -399,8 +403,8 @@ impl Core {
     /// The peer broke the protocol: what it was answered so far still goes out.
     #[cold]
     fn violated(&mut self, key: Key, error: io::Error) {
-        let id = self.connections.id(key);
-        tracing::debug!(?id, %error, "protocol error");
+        let id = self.connections.id(key).map(tracing::field::display);
+        tracing::debug!(id, %error, "protocol error");
         // What the callbacks before it have asked for through a handle comes first.
         self.settle();
         self.finish_because(key, CloseReason::Protocol, error);

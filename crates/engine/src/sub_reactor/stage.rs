@@ -89,8 +89,8 @@ impl<H: Handler> Stage<H> {
     #[cold]
     pub(super) fn tell_of_panic(&mut self, id: Option<ConnId>, panic: Box<dyn Any + Send>) {
         self.core.stats.panics += 1;
-        let message = panic_message(&*panic);
-        tracing::error!(reactor = self.core.id.0, ?id, message, "a callback panicked");
+        let (id, message) = (id.map(tracing::field::display), panic_message(&*panic));
+        tracing::error!(reactor = self.core.id.0, id, message, "a callback panicked");
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
         // A panic about a panic has been told already.
         let told = catch_unwind(AssertUnwindSafe(|| handler.on_panic(&mut reactor, &*panic)));

@@ -44,8 +44,8 @@ impl Core {
             MemoryPolicy::CloseAsking => (asking, key),
             MemoryPolicy::CloseGreatest => self.greatest_holder(key, asking).unwrap_or((asking, key)),
         };
-        let id = self.connections.id(victim);
-        tracing::warn!(?id, held, "out of buffer memory: a connection gives way");
+        let id = self.connections.id(victim).map(tracing::field::display);
+        tracing::warn!(id, held, "out of buffer memory: a connection gives way");
         self.reset(victim, CloseReason::MemoryPressure);
         self.free_buffers(victim);
         victim != key
