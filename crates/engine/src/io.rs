@@ -12,7 +12,8 @@ use std::{
 use mio::{Poll, Token, unix::SourceFd};
 use nix::{
     errno::Errno,
-    sys::socket::{self, MsgFlags, Shutdown},
+    libc,
+    sys::socket::{self, MsgFlags, Shutdown, sockopt::GetStruct},
 };
 use socket2::SockRef;
 
@@ -111,6 +112,17 @@ impl Io {
         }
     }
 
+    /// Bytes that the peer's side has taken since the connection began; none where the kernel does not count them.
+    pub(crate) fn acknowledged(&self, connection: &Connection) -> Option<u64> {
+        match self {
+            Io::Kernel => {
+                let progress = socket::getsockopt(&borrow(connection).ok()?, Acknowledged);
+                progress.ok().map(|progress| progress.bytes_acked)
+            }
+            Io::Simulated(_) => None,
+        }
+    }
+
     /// How a connect ended; none while it is under way.
     pub(crate) fn connect_outcome(&mut self, connection: &Connection) -> Option<io::Result<()>> {
         if let Some(error) = self.take_error(connection) {
@@ -187,6 +199,22 @@ impl Io {
         }
     }
 }
+
+/// The beginning of the kernel's `tcp_info`, as it is since Linux 4.1; the kernel fills what there is room for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    _state: [u32; 26],
+    _pacing: [u64; 2],
+    bytes_acked: u64,
+}
+
+const _: () = assert!(std::mem::offset_of!(Progress, bytes_acked) == 120 && size_of::<Progress>() == 128);
+
+#[derive(Clone, Copy)]
+struct Acknowledged;
+
+nix::getsockopt_impl!(Acknowledged, libc::IPPROTO_TCP, libc::TCP_INFO, Progress, GetStruct<Progress>);
 
 #[inline]
 fn borrow(connection: &Connection) -> io::Result<BorrowedFd<'_>> {
