@@ -75,6 +75,12 @@ impl Connections {
         self.len < ConnId::MAX_KEYS as usize
     }
 
+    /// The next connection gets this one: what is to happen when the numbers begin anew.
+    #[cfg(test)]
+    pub(crate) fn begin_at(&mut self, next: Sequence) {
+        self.next = next;
+    }
+
     /// Gives it a slot and a sequence number; hands it back when all slots are taken.
     pub(crate) fn insert(&mut self, mut connection: Connection) -> Result<ConnId, Connection> {
         let has_room = |chunk: &Option<Slab<_>>| chunk.as_ref().is_none_or(|slab| slab.len() < CHUNK);

@@ -276,6 +276,18 @@ impl Mailbox {
 }
 
 #[cfg(test)]
+impl Mailbox {
+    /// Whether a place is free.
+    pub(crate) fn has_room(&self) -> bool {
+        self.used.load(Ordering::SeqCst) < self.capacity
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.used.load(Ordering::SeqCst) == 0
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,124 @@
+//! What holds for very many connections: how little one that waits costs, and how much one turn does at most.
+
+use std::time::Duration;
+
+use super::{
+    crowd::{Crowd, Done},
+    invariants::all,
+    socket::Ready,
+};
+use crate::{
+    Audience, Framing, LengthDelimited, Listener,
+    connection::{Flags, Inbound},
+    options::Options,
+    outbound::Outbound,
+};
+
+/// Connections that one slice of mass work, or of timers, deals with.
+const SLICE: usize = 512;
+/// Connections that are begun in one turn, each by a command.
+const BEGUN: usize = 256;
+
+fn listener() -> Listener {
+    Listener::new("tcp://127.0.0.1:0")
+}
+
+#[test]
+fn a_hundred_thousand_half_sent_messages_take_no_buffer() {
+    for framing in [Framing::length_delimited(LengthDelimited::u32_be()), Framing::lines(100)] {
+        let mut crowd = Crowd::new(listener().framing(framing), Options::default());
+        crowd.accept(100_000);
+        crowd.deliver(1, 1024);
+        let core = crowd.core();
+        assert_eq!(core.connections.len(), 100_000);
+        assert_eq!((core.buffered(), core.pool.lent(), core.pool.kept()), (0, 0, 0));
+        for (key, connection) in all(core) {
+            let is_inside = matches!(connection.inbound, Inbound::Inline { len: 1, .. });
+            assert!(is_inside && connection.storage() == 0, "{key:?}");
+            assert!(connection.extras.is_none() && connection.outbound.is_none(), "{key:?}");
+        }
+    }
+}
+
+/// A million are accepted, hear one broadcast and fall idle within one tick; and as many again, which are told to stop.
+#[test]
+fn a_million_are_served_in_slices() {
+    let count = 1_000_000;
+    let idle = Duration::from_secs(60);
+    let mut crowd = Crowd::new(listener(), Options { idle_timeout: Some(idle), ..Options::default() });
+    for round in 0..2 {
+        let begun = crowd.accept(count);
+        assert!(begun.callbacks <= BEGUN && begun.closes == 0, "{begun:?}");
+        assert_eq!(crowd.core().connections.len(), count);
+        assert!(crowd.core().stats.timers as usize >= count, "each has its deadline");
+
+        crowd.handle().broadcast(Audience::Open, "to all").unwrap();
+        let told = crowd.settle();
+        assert!(told.sends <= SLICE && told.sends > 0, "{told:?}");
+        let heard = crowd.reactor.stage.handler.ids.iter().rev().take(count);
+        let heard = heard.filter(|id| *crowd.sockets.borrow_mut().taken(id.sequence()) == 6).count();
+        assert_eq!(heard, count);
+
+        let closed = match round {
+            0 => {
+                crowd.pass(idle + Duration::from_millis(2));
+                crowd.settle()
+            }
+            _ => {
+                crowd.handle().shutdown();
+                crowd.settle()
+            }
+        };
+        assert!(closed.callbacks <= SLICE && closed.closes <= SLICE && closed.closes > 0, "{closed:?}");
+        assert_eq!(crowd.core().connections.len(), 0);
+        assert_eq!(crowd.reactor.stage.handler.closed, (round + 1) * count);
+        if round == 0 {
+            crowd.pass(Duration::from_secs(2));
+            crowd.settle();
+            let core = crowd.core();
+            assert!(
+                !core.connections.has_spare_room() && core.wheel.is_empty(),
+                "the storm is tidied up after"
+            );
+            assert!(core.wheel.memory() < 64 << 10, "{} B for an empty wheel", core.wheel.memory());
+        }
+    }
+    assert!(!crowd.goes_on, "it has stopped");
+}
+
+/// Nobody reads: all that a broadcast costs is a reference in each queue. When they read again it leaves.
+#[test]
+fn a_broadcast_to_a_hundred_thousand_that_do_not_read_is_one_buffer() {
+    let mut crowd = Crowd::new(listener(), Options::default());
+    crowd.accept(100_000);
+    crowd.sockets.borrow_mut().room = Some(0);
+    crowd.handle().broadcast(Audience::Open, vec![7; 100_000]).unwrap();
+    let queued = crowd.settle();
+    assert!(queued.sends <= 2 * SLICE, "{queued:?}");
+    let references = 100_000 * Outbound::PIECE;
+    assert_eq!(crowd.core().in_use(), references + 100_000, "a reference each, and the payload once");
+    assert!(all(crowd.core()).all(|(_, connection)| connection.queued() == 100_000));
+    crowd.sockets.borrow_mut().room = None;
+    let ids = crowd.reactor.stage.handler.ids.clone();
+    for ids in ids.chunks(1024) {
+        let events: Vec<_> = ids.iter().map(|&id| (id, Ready::OUT)).collect();
+        let Done { sends, closes, .. } = crowd.turn(&events);
+        assert_eq!((sends, closes), (events.len(), 0));
+    }
+    assert!(all(crowd.core()).all(|(_, connection)| connection.outbound.is_none()));
+}
+
+#[test]
+fn a_hundred_thousand_are_finished_in_slices() {
+    let mut crowd = Crowd::new(listener(), Options::default());
+    crowd.accept(100_000);
+    crowd.call(|_, reactor| reactor.finish_all());
+    let finished = crowd.settle();
+    assert!(finished.fins <= SLICE && finished.fins > 0, "{finished:?}");
+    assert!(all(crowd.core()).all(|(_, connection)| connection.flags.contains(Flags::SHUT)));
+    // Nobody answers: they are given up, in slices too.
+    crowd.pass(Duration::from_secs(10));
+    let closed = crowd.settle();
+    assert!(closed.callbacks <= SLICE && closed.closes <= SLICE, "{closed:?}");
+    assert_eq!(crowd.core().connections.len(), 0);
+}

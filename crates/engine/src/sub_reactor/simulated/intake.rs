@@ -1,0 +1,121 @@
+//! What a peer sent, against what the handler was offered of it.
+
+use std::rc::Rc;
+
+use super::{ledger::shown, script::Script};
+use crate::Message;
+
+/// How far the handler has come with a script.
+pub(super) struct Intake {
+    script: Rc<Script>,
+    /// Messages taken.
+    next: usize,
+    /// Raw bytes taken, and offered.
+    consumed: usize,
+    offered: usize,
+    is_held: bool,
+    /// The connection was paused since: what was offered may come again without anything new.
+    pub(super) may_repeat: bool,
+    pub(super) is_at_end: bool,
+    /// Messages, or reads, that were new.
+    pub(super) count: u64,
+}
+
+impl Intake {
+    pub(super) fn new(script: Rc<Script>) -> Intake {
+        Intake {
+            script,
+            next: 0,
+            consumed: 0,
+            offered: 0,
+            is_held: false,
+            may_repeat: false,
+            is_at_end: false,
+            count: 0,
+        }
+    }
+
+    /// Raw bytes are offered: what was left, and what came behind it.
+    pub(super) fn offer(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let end = self.consumed + bytes.len();
+        self.count += 1;
+        if self.is_at_end {
+            return Err("data behind the end".into());
+        }
+        if self.script.bytes.get(self.consumed..end) != Some(bytes) {
+            return Err(format!("other bytes than sent at {}: {}", self.consumed, shown(bytes)));
+        }
+        if end < self.offered || (end == self.offered && !self.may_repeat) {
+            return Err(format!("offered up to {end}, and before up to {}", self.offered));
+        }
+        self.offered = end;
+        self.may_repeat = false;
+        Ok(())
+    }
+
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.consumed += bytes;
+    }
+
+    /// A message is offered: the next one, or the one on hold.
+    pub(super) fn receive(&mut self, message: Message<'_>) -> Result<(), String> {
+        let Some(next) = self.script.messages.get(self.next) else {
+            return Err(format!("message {} of {}", self.next, self.script.messages.len()));
+        };
+        self.count += u64::from(!self.is_held);
+        if self.is_held && !self.may_repeat {
+            return Err("a message on hold was offered again without a resume".into());
+        }
+        if self.is_at_end {
+            return Err("a message behind the end".into());
+        }
+        if message.kind() != next.kind || message.bytes() != next.body {
+            let (is, should) = (shown(message.bytes()), shown(&next.body));
+            return Err(format!("message {} is {is}, not {should}", self.next));
+        }
+        self.next += 1;
+        self.is_held = false;
+        self.may_repeat = false;
+        Ok(())
+    }
+
+    /// The message is to come once more.
+    pub(super) fn hold(&mut self) {
+        self.next -= 1;
+        self.is_held = true;
+    }
+
+    /// The end is told: nothing may be left that could have been told before.
+    pub(super) fn end(&mut self, read: usize) -> Result<(), String> {
+        if std::mem::replace(&mut self.is_at_end, true) {
+            return Err("the end, twice".into());
+        }
+        let all = self.script.bytes.len();
+        if read != all {
+            return Err(format!("the end after {read} of {all} bytes"));
+        }
+        match self.script.is_raw {
+            true if self.offered < all => {
+                Err(format!("the end when {} of {all} B were offered", self.offered))
+            }
+            false if self.next < self.script.messages.len() => {
+                Err(format!("the end after {} of {} messages", self.next, self.script.messages.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that were read and are of no use yet, and those that the message they begin takes.
+    pub(super) fn unused(&self, read: usize) -> (usize, usize) {
+        let Some(next) = self.script.messages.get(self.next) else {
+            let used = self.script.messages.last().map_or(self.consumed, |last| last.wire.end);
+            return (read - used, self.script.longest.max(read - used));
+        };
+        (read.saturating_sub(next.wire.start), next.wire.len())
+    }
+
+    /// Whether all messages in front of a script's bad end were told.
+    pub(super) fn has_all_messages(&self) -> bool {
+        self.next == self.script.messages.len()
+    }
+}

@@ -1,0 +1,251 @@
+//! What ought to be so: kept beside the engine by those who ask it for something and by those whom it calls.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    intake::Intake,
+    ledger::{Certainty, Ledger},
+    plan::Kind,
+    script::Script,
+    trace::Trace,
+    wire::{Encoded, Wire},
+};
+use crate::{Audience, CloseReason, ConnId, ListenerId, TimerKind, connection::Phase};
+
+#[derive(Default)]
+pub(super) struct Model {
+    pub(super) records: Vec<Record>,
+    names: BTreeMap<ConnId, usize>,
+    /// The first promise that was broken.
+    pub(super) failure: Option<String>,
+    /// The callback that runs.
+    running: Option<String>,
+    /// Callbacks so far.
+    pub(super) callbacks: u64,
+    pub(super) trace: Trace,
+    /// Nobody does anything unexpected any more.
+    pub(super) is_calm: bool,
+    pub(super) is_stopping: bool,
+    /// Sends beyond the limit that the sender was told of.
+    pub(super) refusals: u64,
+    pub(super) told_of_panics: u64,
+    pub(super) reactor_timers: Vec<(TimerKind, Instant)>,
+    /// The mailbox was full: `on_room` is to come.
+    pub(super) awaits_room: bool,
+    /// How often it came, and how often it was full.
+    pub(super) rooms: u64,
+    pub(super) fulls: u64,
+    pub(super) unsent: u64,
+    /// Messages that should have left and did not.
+    pub(super) missed: usize,
+    /// Messages whose fate nobody is told, each with its number in it.
+    pub(super) numbered: u64,
+}
+
+/// Where a connection stands, seen from the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Dialling,
+    /// Accepted, and not told yet.
+    Admitted,
+    Open,
+    Closed,
+}
+
+/// What `on_close` was told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) reason: CloseReason,
+    pub(super) unsent: u64,
+    pub(super) opened: bool,
+}
+
+pub(super) struct Record {
+    pub(super) id: Option<ConnId>,
+    pub(super) listener: Option<ListenerId>,
+    pub(super) kind: Kind,
+    pub(super) life: Life,
+    pub(super) ledger: Ledger,
+    pub(super) intake: Intake,
+    pub(super) script: Rc<Script>,
+    pub(super) timers: Vec<(TimerKind, Instant)>,
+    pub(super) is_paused: bool,
+    /// It was resumed from afar in this callback: what comes of it shows later.
+    pub(super) resumed_in: Option<u64>,
+    pub(super) is_in_doubt: bool,
+    /// No callback but `on_close` may come.
+    pub(super) is_over: bool,
+    /// What was asked of it.
+    pub(super) was_finished: bool,
+    pub(super) was_closed: bool,
+    pub(super) was_reset: bool,
+    pub(super) is_shut: bool,
+    /// A send went beyond the limit.
+    pub(super) was_refused: bool,
+    pub(super) threw: bool,
+    /// It was told `Full`.
+    pub(super) is_owed: bool,
+    /// It was sent something that nobody was told the fate of.
+    pub(super) is_blind: bool,
+    pub(super) is_authenticated: bool,
+    pub(super) idle: Option<Option<Duration>>,
+    pub(super) began: Instant,
+    pub(super) timeout: Option<Duration>,
+    /// When bytes last went either way, when the kernel last took some, and when our FIN was said.
+    pub(super) active: Instant,
+    pub(super) taken_at: Instant,
+    pub(super) fin_at: Option<Instant>,
+    pub(super) phase: Phase,
+    /// How it ended, as `on_close` was told.
+    pub(super) end: Option<End>,
+    /// Its accounts are closed, too.
+    pub(super) is_settled: bool,
+    /// It was asked for, and the engine said no.
+    pub(super) never_was: bool,
+}
+
+impl Record {
+    pub(super) fn new(kind: Kind, listener: Option<ListenerId>, script: Rc<Script>, now: Instant) -> Record {
+        Record {
+            id: None,
+            listener,
+            kind,
+            life: if listener.is_some() { Life::Admitted } else { Life::Dialling },
+            ledger: Ledger::default(),
+            intake: Intake::new(Rc::clone(&script)),
+            script,
+            timers: Vec::new(),
+            is_paused: false,
+            resumed_in: None,
+            is_in_doubt: false,
+            is_over: false,
+            was_finished: false,
+            was_closed: false,
+            was_reset: false,
+            is_shut: false,
+            was_refused: false,
+            threw: false,
+            is_owed: false,
+            is_blind: false,
+            is_authenticated: false,
+            idle: None,
+            began: now,
+            timeout: None,
+            active: now,
+            taken_at: now,
+            fin_at: None,
+            phase: Phase::Connecting,
+            end: None,
+            is_settled: false,
+            never_was: false,
+        }
+    }
+
+    pub(super) fn encode(&self, kind: crate::Kind, body: &[u8]) -> Encoded {
+        self.kind.wire.encode(kind, body)
+    }
+
+    /// It will be sent this, unless it is refused; nobody is told.
+    pub(super) fn expect(&mut self, payload: &crate::Payload<'_>, takes_output: bool) {
+        self.is_blind = true;
+        if let Encoded::Bytes(bytes) = self.encode(payload.kind(), payload.bytes()) {
+            let is_due = takes_output && self.life == Life::Open;
+            self.ledger.add(bytes, if is_due { Certainty::Due } else { Certainty::Possible });
+        }
+    }
+
+    pub(super) fn is_heard_by(&self, to: Audience) -> bool {
+        match to {
+            Audience::Open => true,
+            Audience::Listener(listener) => self.listener == Some(listener),
+        }
+    }
+
+    /// Somebody has asked for its end, and may be heard later than asked.
+    pub(super) fn ends_soon(&self) -> bool {
+        self.is_over || self.is_shut || self.was_finished || self.was_closed || self.was_reset
+    }
+
+    pub(super) fn resume(&mut self) {
+        (self.is_paused, self.is_in_doubt) = (false, false);
+        self.intake.may_repeat = true;
+    }
+
+    pub(super) fn shown(&self) -> String {
+        format!("{:?}: {:?}, {:?}, paused {}", self.id, self.life, self.phase, self.is_paused)
+    }
+
+    pub(super) fn is_raw(&self) -> bool {
+        self.kind.wire == Wire::Raw
+    }
+}
+
+impl Model {
+    pub(super) fn name(&mut self, index: usize, id: ConnId) {
+        let known = self.records[index].id.replace(id);
+        if known.is_some_and(|known| known != id) {
+            self.fail(id, format!("has two names, {known:?} is the other"));
+        }
+        self.names.insert(id, index);
+    }
+
+    pub(super) fn index(&self, id: ConnId) -> Option<usize> {
+        self.names.get(&id).copied()
+    }
+
+    pub(super) fn record(&mut self, id: ConnId) -> Option<&mut Record> {
+        let index = self.index(id)?;
+        self.records.get_mut(index)
+    }
+
+    pub(super) fn fail(&mut self, id: ConnId, what: impl Into<String>) {
+        let what = what.into();
+        let during = self.running.as_deref().unwrap_or("no callback");
+        self.failure.get_or_insert_with(|| format!("connection {id}: {what} (during {during})"));
+    }
+
+    pub(super) fn fail_at_large(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        let during = self.running.as_deref().unwrap_or("no callback");
+        self.failure.get_or_insert_with(|| format!("{what} (during {during})"));
+    }
+
+    pub(super) fn check(&mut self, id: ConnId, outcome: Result<(), String>) {
+        if let Err(what) = outcome {
+            self.fail(id, what);
+        }
+    }
+
+    /// Those that are there, seen from the handler.
+    pub(super) fn alive(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.records.iter().filter(|record| record.life != Life::Closed).filter_map(|record| record.id)
+    }
+}
+
+/// A callback in progress; none runs inside another.
+pub(super) struct Running(Rc<RefCell<Model>>);
+
+impl Running {
+    pub(super) fn enter(model: &Rc<RefCell<Model>>, what: String) -> Running {
+        let mut state = model.borrow_mut();
+        state.callbacks += 1;
+        if let Some(other) = state.running.clone() {
+            state.fail_at_large(format!("{what} inside {other}"));
+        }
+        state.trace.note(format_args!("{what}"));
+        state.running = Some(what);
+        drop(state);
+        Running(Rc::clone(model))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.borrow_mut().running = None;
+    }
+}

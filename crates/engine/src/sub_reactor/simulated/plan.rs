@@ -1,0 +1,147 @@
+//! What a world is made of: drawn from its seed before anything happens.
+
+use std::time::Duration;
+
+use super::{deed::Deed, kernel::Habits, random::Random, wire::Wire};
+use crate::{Framing, Listener, Policy, options::Options};
+
+/// A world's measures, and which of all mischief is done in it. Each world leaves much out: what is common would hide what
+/// is rare.
+pub(super) struct Plan {
+    pub(super) options: Options,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) habits: Habits,
+    pub(super) deeds: Vec<Deed>,
+    /// How many deeds a callback does at most, and how often one ends badly.
+    pub(super) activity: usize,
+    pub(super) connections: usize,
+    pub(super) steps: usize,
+    /// The step in which the engine is told to stop.
+    pub(super) stops_at: Option<usize>,
+    /// Peers do nothing unexpected, and nobody has to go.
+    pub(super) is_gentle: bool,
+    pub(super) panics: bool,
+    pub(super) most_sent: usize,
+    /// Events taken at once, and served in one turn.
+    pub(super) batch: usize,
+    pub(super) slice: usize,
+    /// The reactor wakes for nothing at one of so many steps.
+    pub(super) wakes_for_nothing: usize,
+    /// Milliseconds that the engine has been running, and connections that it has had.
+    pub(super) age: u64,
+    pub(super) first_sequence: u32,
+}
+
+/// What the connections of a listener, or dialled alike, have in common.
+#[derive(Clone)]
+pub(super) struct Kind {
+    pub(super) wire: Wire,
+    pub(super) framing: Framing,
+    pub(super) marks: (usize, usize, usize),
+    pub(super) policy: Policy,
+    pub(super) authentication: Option<Duration>,
+}
+
+/// In ms.
+const AN_HOUR: u64 = 60 * 60 * 1000;
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+impl Plan {
+    pub(super) fn draw(random: &mut Random) -> Plan {
+        let is_gentle = random.one_in(3);
+        let ms = |random: &mut Random, from: &[u64]| Duration::from_millis(random.pick(from));
+        let some = |random: &mut Random, from: &[u64]| {
+            (!is_gentle && random.one_in(2)).then(|| Duration::from_millis(random.pick(from)))
+        };
+        let roomy = is_gentle || random.one_in(2);
+        let memory = [64 * KIB, 96 * KIB, 200 * KIB, MIB];
+        let options = Options {
+            reactors: 1,
+            read_buffer: KIB << random.below(5),
+            read_budget: KIB << random.below(6),
+            inbound_limit: if roomy { 400_000 } else { random.pick(&[64, 600, 5_000, 400_000]) },
+            buffer_memory: if roomy { 256 * MIB } else { random.pick(&memory) },
+            mailbox: random.pick(&[16, 40, 16_384]),
+            idle_timeout: some(random, &[1, 20, 300, 5_000]),
+            lifetime: some(random, &[5, 500, 20_000]),
+            write_stall_timeout: match is_gentle || random.one_in(3) {
+                true => None,
+                false => Some(ms(random, &[5, 100, 1_000, 60_000])),
+            },
+            close_timeout: if is_gentle { Duration::from_secs(3_600) } else { ms(random, &[1, 50, 5_000]) },
+            ..Options::default()
+        };
+        let rates = |random: &mut Random| random.pick(&[0, 0, 40, 8, 3]);
+        let habits = Habits {
+            interrupts: random.pick(&[0, 20, 5]),
+            short: rates(random),
+            spurious: rates(random),
+            meanwhile: rates(random),
+            is_talkative: random.one_in(2),
+            send_buffer: random.pick(&[300, 4 * KIB, 40 * KIB, MIB]),
+        };
+        let kinds = (0..1 + random.below(3)).map(|_| Kind::draw(random, is_gentle)).collect();
+        let share = random.pick(&[2, 4, 8]);
+        let deeds = Deed::ALL.iter().copied().filter(|deed| {
+            let allowed = !is_gentle || deed.is_gentle();
+            allowed && random.one_in(share)
+        });
+        let deeds: Vec<Deed> = deeds.collect();
+        let steps = random.pick(&[20, 60, 60, 150]);
+        let crowd = if random.one_in(5) { 20 } else { 5 };
+        Plan {
+            options,
+            kinds,
+            habits,
+            deeds,
+            activity: random.pick(&[0, 1, 2, 3, 5]),
+            connections: 1 + random.below(crowd),
+            steps,
+            stops_at: random.one_in(4).then(|| random.below(steps)),
+            is_gentle,
+            panics: !is_gentle && random.one_in(4),
+            most_sent: random.pick(&[100, 5_000, 100_000]),
+            batch: random.pick(&[1, 3, 1024]),
+            slice: random.pick(&[1, 2, 512]),
+            wakes_for_nothing: random.pick(&[0, 0, 0, 10]),
+            age: if random.one_in(8) { u64::from(u32::MAX) - random.below(3_000) as u64 } else { AN_HOUR },
+            first_sequence: if random.one_in(8) { u32::MAX - random.below(10) as u32 } else { 1 },
+        }
+    }
+}
+
+impl Kind {
+    pub(super) fn draw(random: &mut Random, is_gentle: bool) -> Kind {
+        let lengths = [64, 9_000, 200_000];
+        let wire = match random.below(5) {
+            0 => Wire::Raw,
+            1 => Wire::Lines(random.pick(&lengths)),
+            2 => Wire::Lengths(random.pick(&lengths)),
+            3 => Wire::Typed(random.pick(&lengths)),
+            _ => Wire::Joined,
+        };
+        let marks = [
+            (0, 1, 40),
+            (500, 2_000, 300_000),
+            (100, 3_000, 9_000),
+            (64 * KIB, 64 * KIB, 64 * KIB),
+            (64 * KIB, 256 * KIB, 4 * MIB),
+        ];
+        let marks = if is_gentle { (500, 2_000, 64 * MIB) } else { random.pick(&marks) };
+        let policies = [Policy::Refuse, Policy::Close, Policy::DropMessage];
+        let policy = random.pick(&policies[..if wire == Wire::Raw { 2 } else { 3 }]);
+        let authentication = (!is_gentle && random.one_in(6)).then(|| Duration::from_millis(200));
+        Kind { wire, framing: wire.framing(), marks, policy, authentication }
+    }
+
+    pub(super) fn listener(&self) -> Listener {
+        let (low, high, limit) = self.marks;
+        let listener = Listener::new("tcp://127.0.0.1:0").framing(self.framing.clone()).policy(self.policy);
+        let listener = listener.water_marks(low, high, limit);
+        match self.authentication {
+            Some(within) => listener.authentication(within),
+            None => listener,
+        }
+    }
+}

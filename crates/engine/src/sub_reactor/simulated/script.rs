@@ -1,0 +1,118 @@
+//! What a peer sends in all, and what is to become of it.
+
+use std::ops::Range;
+
+use super::{
+    random::Random,
+    wire::{BREAKS, Joined, THROWS, Wire},
+};
+use crate::Kind;
+
+/// A peer's bytes, and the messages in them.
+pub(super) struct Script {
+    pub(super) bytes: Vec<u8>,
+    pub(super) is_raw: bool,
+    /// None in raw bytes.
+    pub(super) messages: Vec<Sent>,
+    pub(super) ending: Ending,
+    /// The most bytes that one message takes on the wire, a torn one included.
+    pub(super) longest: usize,
+}
+
+/// A message as the handler is to see it.
+pub(super) struct Sent {
+    pub(super) kind: Kind,
+    pub(super) body: Vec<u8>,
+    /// Where it lies on the wire.
+    pub(super) wire: Range<usize>,
+}
+
+/// What comes behind the last message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing.
+    Whole,
+    /// A message's beginning.
+    Torn,
+    /// What the protocol forbids.
+    Broken,
+    /// What the protocol panics at.
+    Panics,
+}
+
+impl Script {
+    pub(super) fn draw(random: &mut Random, wire: Wire, most: usize) -> Script {
+        let (is_raw, ending) = (wire == Wire::Raw, Ending::Whole);
+        let mut script = Script { bytes: Vec::new(), is_raw, messages: Vec::new(), ending, longest: 0 };
+        let most_messages = if random.one_in(4) { 60 } else { 12 };
+        let count = random.below(most_messages);
+        for number in 0..count {
+            script.add(random, wire, number as u64, most);
+        }
+        script.end(random, wire, count as u64);
+        script
+    }
+
+    fn add(&mut self, random: &mut Random, wire: Wire, number: u64, most: usize) {
+        let from = self.bytes.len();
+        let size = random.size(most);
+        let (kind, size) = match wire {
+            Wire::Raw => return self.bytes.extend(random.letters(size)),
+            Wire::Lines(max) => (Kind::TEXT, size.min(max)),
+            Wire::Lengths(max) => (Kind::BINARY, size.min(max)),
+            Wire::Typed(max) => (Kind::custom(random.next() as u16), size.min(max)),
+            Wire::Joined => (Kind::BINARY, size),
+        };
+        let body = random.letters(size);
+        let length = (size as u32).to_be_bytes();
+        match wire {
+            Wire::Raw => {}
+            Wire::Lines(_) => {
+                self.bytes.extend(&body);
+                self.bytes.extend(if random.one_in(2) { &b"\n"[..] } else { b"\r\n" });
+            }
+            Wire::Lengths(_) => self.bytes.extend([&length[..], &body].concat()),
+            Wire::Typed(_) => {
+                let kind = kind.number().unwrap_or(0).to_be_bytes();
+                self.bytes.extend([&kind[..], &length, &body].concat());
+            }
+            Wire::Joined => {
+                let part = if random.one_in(2) { usize::MAX } else { 1 + size / (1 + random.below(5)) };
+                self.bytes.extend(Joined::from_peer(number, &body, part));
+            }
+        }
+        self.longest = self.longest.max(self.bytes.len() - from);
+        self.messages.push(Sent { kind, body, wire: from..self.bytes.len() });
+    }
+
+    fn end(&mut self, random: &mut Random, wire: Wire, number: u64) {
+        if wire == Wire::Raw {
+            return;
+        }
+        let whole = self.bytes.len();
+        match random.below(12) {
+            0 => {
+                self.add(random, wire, number, 5_000);
+                if let Some(torn) = self.messages.pop() {
+                    let keep = torn.wire.start + random.below(torn.wire.len());
+                    self.bytes.truncate(keep);
+                }
+                self.ending = if self.bytes.len() > whole { Ending::Torn } else { Ending::Whole };
+            }
+            1 => {
+                match wire {
+                    // One more than the longest might be the CR of a CR LF.
+                    Wire::Lines(max) => self.bytes.extend(random.letters(max + 2)),
+                    Wire::Joined => self.bytes.extend([BREAKS, 0, 0]),
+                    _ => self.bytes.extend([0xff; 6]),
+                }
+                self.ending = Ending::Broken;
+            }
+            2 if wire == Wire::Joined => {
+                self.bytes.extend([THROWS, 0, 0]);
+                self.ending = Ending::Panics;
+            }
+            _ => {}
+        }
+    }
+}
