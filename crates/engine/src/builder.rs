@@ -188,8 +188,8 @@ impl Builder {
         self
     }
 
-    /// Bytes of buffers in the whole engine: input that is kept, output that waits, payloads handed over and not shared. (A
-    /// payload that several queues share, as a broadcast, is counted in none of them.) Each reactor has an even share of it;
+    /// Bytes of buffers in the whole engine: input that is kept, output that waits, payloads handed over. A broadcast is counted
+    /// once on each reactor, whatever the number of queues that share it. Each reactor has an even share of the memory;
     /// when that is used up a connection closes, which one is the [`memory_policy`](Builder::memory_policy). 256 MiB by
     /// default, 64 KiB to 1 TiB.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {

@@ -116,6 +116,8 @@ bitflags! {
         const UNTOLD = 1 << 26;
         /// To be closed without an `on_close` or being counted: a limit was met before it was open.
         const SHED = 1 << 27;
+        /// On the list of those who hold buffer memory.
+        const HOLDS = 1 << 28;
     }
 }
 
@@ -188,6 +190,12 @@ impl Connection {
         let held =
             self.extras.as_ref().and_then(|extras| extras.held.as_ref()).map_or(0, |(_, body)| body.len());
         self.inbound.capacity() + queue + held
+    }
+
+    /// As [`storage`](Connection::storage), with what its queue shares with others: it may be the last to hold it.
+    pub(crate) fn weight(&self) -> usize {
+        let shared = self.outbound.as_ref().map_or(0, |queue| queue.weight() - queue.capacity());
+        self.storage() + shared
     }
 
     pub(crate) fn queued(&self) -> usize {

@@ -148,13 +148,14 @@ impl Handle {
         let mut full = Vec::new();
         for (index, reactor) in self.shared.reactors.iter().enumerate() {
             let id = ReactorId(index as u16);
-            let theirs: Arc<[ConnId]> = to.iter().copied().filter(|to| to.reactor() == id).collect();
+            let mut theirs: Vec<ConnId> = to.iter().copied().filter(|to| to.reactor() == id).collect();
+            theirs.sort_unstable();
             if theirs.is_empty() {
                 continue;
             }
             match self.reserve(id, reactor) {
                 Some(place) => {
-                    let command = Command::SendMany { to: theirs, payload: payload.clone() };
+                    let command = Command::SendMany { to: theirs.into(), payload: payload.clone() };
                     self.put_in(id, reactor, place, command);
                 }
                 None => full.push(id),

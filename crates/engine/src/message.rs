@@ -178,14 +178,21 @@ pub struct Payload<'a> {
 pub(crate) enum Body<'a> {
     Borrowed(&'a [u8]),
     Shared(Bytes),
+    /// A broadcast's, which its reactor's account of buffer memory holds once for all queues.
+    Counted(Bytes),
 }
 
 impl Body<'_> {
-    pub(crate) fn len(&self) -> usize {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Body::Borrowed(bytes) => bytes.len(),
-            Body::Shared(bytes) => bytes.len(),
+            Body::Borrowed(bytes) => bytes,
+            Body::Shared(bytes) | Body::Counted(bytes) => bytes,
         }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes().len()
     }
 }
 
@@ -203,10 +210,7 @@ impl<'a> Payload<'a> {
 
     /// Its bytes, without the protocol's framing.
     pub fn bytes(&self) -> &[u8] {
-        match &self.body {
-            Body::Borrowed(bytes) => bytes,
-            Body::Shared(bytes) => bytes,
-        }
+        self.body.bytes()
     }
 
     pub(crate) fn into_body(self) -> Body<'a> {

@@ -17,8 +17,10 @@ pub(crate) struct Outbound {
     ring: Ring,
     segments: VecDeque<Segment>,
     len: usize,
-    /// Bytes of segments that nobody else holds: ours to account for.
+    /// What the shared segments add to the account.
     owned: usize,
+    /// Bytes of shared segments.
+    shared: usize,
     /// When the kernel last took some of it.
     pub(crate) progress: Stamp,
     /// Bytes the kernel took since the queue was last empty.
@@ -30,12 +32,13 @@ pub(crate) struct Outbound {
 enum Segment {
     /// The next so many bytes of the ring.
     Copied(usize),
-    Shared(Bytes),
-    /// As shared, but ours alone; with its whole size, which is free when its last byte is gone.
-    Owned(Bytes, usize),
+    /// By reference; with what it adds to the account, which is free when its last byte is gone.
+    Shared(Bytes, usize),
 }
 
 impl Outbound {
+    /// What a reference costs beside its bytes: its place in a list that doubles when it grows.
+    pub(crate) const PIECE: usize = 2 * size_of::<Segment>();
     /// The most pieces one system call is given; the kernel's own bound is 1024.
     pub(crate) const PIECES: usize = 64;
 
@@ -45,6 +48,7 @@ impl Outbound {
             segments: VecDeque::new(),
             len: 0,
             owned: 0,
+            shared: 0,
             progress: now,
             taken: 0,
             pace: None,
@@ -60,17 +64,22 @@ impl Outbound {
         self.len == 0
     }
 
+    /// As [`capacity`](Outbound::capacity), with all shared bytes: it may be the last to hold them.
+    pub(crate) fn weight(&self) -> usize {
+        self.ring.capacity() + self.owned.max(self.shared)
+    }
+
     /// Bytes the kernel took of it so far.
     pub(crate) fn taken(&self) -> usize {
         self.taken
     }
 
-    /// Storage borrowed from the pool, and bytes that are ours alone.
+    /// Storage borrowed from the pool, and what the shared segments add to the account.
     pub(crate) fn capacity(&self) -> usize {
         self.ring.capacity() + self.owned
     }
 
-    /// Bytes of segments that nobody else holds.
+    /// What the shared segments add to the account.
     pub(crate) fn owned(&self) -> usize {
         self.owned
     }
@@ -87,22 +96,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// Takes a reference to bytes.
-    pub(crate) fn push_shared(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.len += bytes.len();
-            self.segments.push_back(Segment::Shared(bytes));
-        }
-    }
-
-    /// Takes over bytes that nobody else holds.
-    pub(crate) fn push_owned(&mut self, bytes: Bytes) {
-        let len = bytes.len();
-        if len > 0 {
-            self.len += len;
-            self.owned += len;
-            self.segments.push_back(Segment::Owned(bytes, len));
-        }
+    /// Takes a reference to bytes; `size` is what it adds to the account until the last of them is gone.
+    pub(crate) fn push_shared(&mut self, bytes: Bytes, size: usize) {
+        self.len += bytes.len();
+        self.owned += size;
+        self.shared += bytes.len();
+        self.segments.push_back(Segment::Shared(bytes, size));
     }
 
     /// The first pieces, for one `sendmsg`; how many of `pieces` were filled.
@@ -117,7 +116,7 @@ impl Outbound {
         };
         for segment in self.segments.iter().take(Outbound::PIECES) {
             match segment {
-                Segment::Shared(bytes) | Segment::Owned(bytes, _) => add(bytes),
+                Segment::Shared(bytes, _) => add(bytes),
                 Segment::Copied(n) => {
                     let (now, later) = first.split_at((*n).min(first.len()));
                     add(now);
@@ -142,7 +141,7 @@ impl Outbound {
         let mut copied = &copied[..];
         for segment in &self.segments {
             match segment {
-                Segment::Shared(shared) | Segment::Owned(shared, _) => bytes.extend_from_slice(shared),
+                Segment::Shared(shared, _) => bytes.extend_from_slice(shared),
                 Segment::Copied(n) => {
                     let (now, later) = copied.split_at(*n);
                     bytes.extend_from_slice(now);
@@ -153,7 +152,7 @@ impl Outbound {
         bytes
     }
 
-    /// Drops the first `n` bytes: the kernel took them. How many bytes that were ours alone are free by that.
+    /// Drops the first `n` bytes: the kernel took them. How much of the account is free by that.
     pub(crate) fn advance(&mut self, pool: &mut Pool, mut n: usize) -> usize {
         debug_assert!(n <= self.len, "{n} of {} bytes", self.len);
         self.len -= n;
@@ -168,17 +167,18 @@ impl Outbound {
                     self.ring.discard(pool, taken);
                     (taken, *len)
                 }
-                Segment::Shared(bytes) | Segment::Owned(bytes, _) => {
+                Segment::Shared(bytes, _) => {
                     let taken = n.min(bytes.len());
+                    self.shared -= taken;
                     bytes.advance(taken);
                     (taken, bytes.len())
                 }
             };
             n -= taken;
             if left == 0
-                && let Some(Segment::Owned(_, whole)) = self.segments.pop_front()
+                && let Some(Segment::Shared(_, size)) = self.segments.pop_front()
             {
-                self.owned -= whole;
+                self.owned -= size;
             }
         }
         owned - self.owned
@@ -191,6 +191,7 @@ impl Outbound {
         self.segments.shrink_to(16);
         self.len = 0;
         self.owned = 0;
+        self.shared = 0;
         self.taken = 0;
         self.pace = None;
     }
@@ -220,7 +221,7 @@ mod tests {
                 let bytes: Vec<u8> = (0..push).map(|_| { next = next.wrapping_add(1); next }).collect();
                 model.extend(&bytes);
                 if shared {
-                    queue.push_shared(bytes.into());
+                    queue.push_shared(bytes.into(), 1);
                 } else {
                     queue.push_copied(&mut pool, &bytes).unwrap();
                 }

@@ -97,7 +97,7 @@ impl Core {
         let closing = connection.extras.as_mut().and_then(|extras| extras.closing.take());
         let (reason, error) = closing.map_or((reason, error), |(reason, error)| (reason, Some(error)));
         let unsent = in_hand + corked + connection.queued() as u64;
-        self.doomed.push(Doomed { key, reason, error, unsent });
+        self.doomed.push_back(Doomed { key, reason, error, unsent });
     }
 
     /// The queue is empty and the connection is to finish: FIN, and the peer has its time to answer.

@@ -15,6 +15,7 @@ use super::{
     deadlines::Due,
     mass::Mass,
     stop::Draining,
+    storage::Account,
     write::{CORK, Cork},
 };
 use crate::{
@@ -50,7 +51,11 @@ pub(crate) struct Core {
     pub(super) pool: Pool,
     /// Bytes in storage of other kinds (large messages, payloads handed over): what the pool may not lend meanwhile.
     pub(super) linear: usize,
-    /// The bound of both.
+    /// And in broadcasts that several queues share.
+    pub(super) account: Account,
+    /// The most that was in use since memory was last given back.
+    pub(super) most: usize,
+    /// The bound of all three.
     pub(super) memory: usize,
     pub(super) cork: Cork,
     /// Where a protocol writes what does not go straight into the cork.
@@ -63,12 +68,12 @@ pub(crate) struct Core {
     pub(super) local: Rc<Local>,
     pub(super) masses: VecDeque<Mass>,
     /// To be served before the next sleep: their budget was spent, or they were resumed.
-    pub(super) ready: Vec<ConnId>,
+    pub(super) ready: VecDeque<ConnId>,
     /// To be flushed at the end of the turn.
-    pub(super) dirty: Vec<ConnId>,
+    pub(super) dirty: VecDeque<ConnId>,
     /// Whose `on_writable` is due.
-    pub(super) writable: Vec<ConnId>,
-    pub(super) doomed: Vec<Doomed>,
+    pub(super) writable: VecDeque<ConnId>,
+    pub(super) doomed: VecDeque<Doomed>,
     /// Panics of protocols, which `on_panic` is to be told of.
     pub(super) panicked: Vec<Box<dyn Any + Send>>,
     pub(super) stopping: bool,
@@ -79,6 +84,8 @@ pub(crate) struct Core {
     /// Adopted, and to be opened, each with its first input.
     pub(super) adopted: Vec<(ConnId, Vec<u8>)>,
     pub(super) watched: Watched,
+    /// Who holds buffer memory, and some who have given it back.
+    pub(super) holding: Vec<ConnId>,
     /// Who held most when last looked, the greatest last.
     pub(super) holders: Vec<(usize, ConnId)>,
 }
@@ -106,6 +113,8 @@ impl Core {
             timers: HashMap::new(),
             pool: Pool::new(memory),
             linear: 0,
+            account: Account::default(),
+            most: 0,
             memory,
             cork: Cork::default(),
             encoded: Vec::new(),
@@ -113,10 +122,10 @@ impl Core {
             spare_queues: Vec::new(),
             local,
             masses: VecDeque::new(),
-            ready: Vec::new(),
-            dirty: Vec::new(),
-            writable: Vec::new(),
-            doomed: Vec::new(),
+            ready: VecDeque::new(),
+            dirty: VecDeque::new(),
+            writable: VecDeque::new(),
+            doomed: VecDeque::new(),
             panicked: Vec::new(),
             stopping: false,
             draining: None,
@@ -124,6 +133,7 @@ impl Core {
             detaching: Vec::new(),
             adopted: Vec::new(),
             watched: Watched::default(),
+            holding: Vec::new(),
             holders: Vec::new(),
             clock,
             shared,
@@ -270,7 +280,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.flags.contains(Flags::IN_READY) {
             connection.flags |= Flags::IN_READY;
-            self.ready.push(id);
+            self.ready.push_back(id);
         }
     }
 

@@ -80,6 +80,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key) else { return self.remove_linear(body.len()) };
         connection.extras().held = Some((kind, body.to_vec()));
         connection.flags |= Flags::UNSERVED;
+        self.note_holder(key);
     }
 
     /// The message on hold, to be offered again.
@@ -109,6 +110,7 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.inbound = Inbound::Ring(ring);
         }
+        self.note_holder(key);
     }
 
     /// Takes a large message's storage out of the connection, to offer it; it stays in the account.
@@ -138,6 +140,7 @@ impl Core {
             connection.flags |= Flags::UNSERVED;
         }
         connection.inbound = Inbound::Linear(linear);
+        self.note_holder(key);
     }
 
     /// Makes room for what the message needs, within the bounds of the connection and of the reactor.

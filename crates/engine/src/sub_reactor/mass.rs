@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Core, send::guarded};
+use super::{Core, SLICE, send::guarded};
 use crate::{
     Audience, CloseReason, ConnId, Payload, Sent,
     connection::Phase,
@@ -12,9 +12,6 @@ use crate::{
     message::Body,
     protocol::{Frame, Output},
 };
-
-/// Connections that one slice deals with.
-const SLICE: usize = 512;
 
 /// One deed for many connections: those that were there when it was asked for.
 ///
@@ -34,7 +31,12 @@ enum Work {
     Broadcast(Broadcast),
     Finish,
     Shutdown,
-    Many { to: Arc<[ConnId]>, next: usize, broadcast: Broadcast },
+    /// Sorted, so that a connection is found among very many.
+    Many {
+        to: Arc<[ConnId]>,
+        next: usize,
+        broadcast: Broadcast,
+    },
 }
 
 /// A payload, and what each kind of connection gets of it: encoded once, shared by all.
@@ -76,6 +78,7 @@ impl Core {
     }
 
     pub(super) fn send_many(&mut self, to: Arc<[ConnId]>, payload: Payload<'static>) {
+        debug_assert!(to.is_sorted());
         let broadcast = Broadcast { to: Audience::Open, payload, encoded: Vec::new() };
         self.begin_mass(Work::Many { to, next: 0, broadcast });
     }
@@ -161,9 +164,10 @@ impl Core {
             let is_due = !connection.sequence.is_since(mass.before, next) && !mass.ahead.contains(&key);
             let id = ConnId::new(self.id, key, connection.sequence);
             match &mut mass.work {
-                Work::Many { to, next, broadcast } if is_due && to[*next..].contains(&id) => {
-                    mass.ahead.insert(key);
-                    for _ in to[*next..].iter().filter(|&&named| named == id) {
+                Work::Many { to, next, broadcast } if is_due => {
+                    let first = *next + to[*next..].partition_point(|&named| named < id);
+                    for _ in to[first..].iter().take_while(|&&named| named == id) {
+                        mass.ahead.insert(key);
                         self.deliver(key, broadcast);
                     }
                 }
@@ -205,7 +209,7 @@ impl Core {
             self.stats.sends_refused += 1;
             return;
         };
-        let sent = self.queue(key, Body::Shared(bytes));
+        let sent = self.queue(key, Body::Counted(bytes));
         self.stats.messages_out += u64::from(!matches!(sent, Sent::Refused(_)));
     }
 
@@ -216,14 +220,14 @@ impl Core {
         }
         let encoded = match self.profiles.get(profile)?.frame() {
             Frame::Raw => match broadcast.payload.body() {
-                Body::Shared(bytes) => Some(bytes.clone()),
+                Body::Shared(bytes) | Body::Counted(bytes) => Some(self.account.hold(bytes.clone())),
                 Body::Borrowed(bytes) => Some(Bytes::from_static(bytes)),
             },
             Frame::Protocol(protocol) => {
                 let mut bytes = Vec::with_capacity(broadcast.payload.bytes().len() + 16);
                 let mut out = Output::new(&mut bytes);
                 let encoded = guarded(&mut self.panicked, || protocol.encode(&broadcast.payload, &mut out));
-                encoded.and_then(Result::ok).map(|()| BytesMut::from(&bytes[..]).freeze())
+                encoded.and_then(Result::ok).map(|()| self.account.hold(BytesMut::from(&bytes[..]).freeze()))
             }
         };
         broadcast.encoded.push((profile, encoded.clone()));

@@ -47,6 +47,8 @@ use crate::{
 /// Events served in one turn, at most: what the kernel told of at once is brought to an end over several turns, so that
 /// timers, commands and mass work have their share between them.
 const EVENTS: usize = 512;
+/// Connections of one list served in one turn, at most: those to be read, flushed, told or buried.
+const SLICE: usize = 512;
 /// Commands carried out in one turn, at most.
 const COMMANDS: usize = 256;
 /// Timers fired in one turn, at most, and slots or entries the wheel moves for them.
@@ -54,6 +56,8 @@ const TIMERS: usize = 512;
 const WHEEL_STEPS: usize = 4096;
 /// The event list grows up to so many.
 const MOST_EVENTS: usize = 65_536;
+/// Buffer memory that is worth giving back when half of it is free, though nobody has left.
+const MUCH: usize = 4 << 20;
 /// How long after a connection closed the reactor looks what it can give back.
 const TIDY_AFTER: Duration = Duration::from_secs(1);
 
@@ -291,17 +295,29 @@ impl Core {
     fn publish(&mut self) {
         self.stats.turns += 1;
         self.stats.connections = self.connections.len() as u64;
-        self.stats.buffered = self.buffered() as u64;
+        let in_use = self.in_use();
+        self.stats.buffered = in_use as u64;
+        self.most = self.most.max(in_use);
+        if self.has_much_to_give_back() {
+            self.plan_tidying();
+        }
         self.stats.timers = self.wheel.len() as u64;
         self.shared.reactors[self.id.index()].stats.store(&self.stats);
     }
 
     /// Has the reactor look later at what a storm has left behind.
     fn plan_tidying(&mut self) {
-        if !self.housekeeping && (self.connections.has_spare_room() || self.pool.kept() > 0) {
+        let is_worth_it =
+            self.connections.has_spare_room() || self.pool.kept() > 0 || self.has_much_to_give_back();
+        if !self.housekeeping && is_worth_it {
             self.housekeeping = true;
             self.schedule_chore(Due::Housekeeping, TIDY_AFTER);
         }
+    }
+
+    /// Whether much of the buffer memory that was once in use is free by now.
+    fn has_much_to_give_back(&self) -> bool {
+        self.most >= MUCH && self.in_use() < self.most / 2
     }
 
     fn shrink_lists(&mut self) {
@@ -309,6 +325,7 @@ impl Core {
             list.shrink_to(1024);
         }
         self.doomed.shrink_to(1024);
+        self.holding.shrink_to(1024);
     }
 }
 

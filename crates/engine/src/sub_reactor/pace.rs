@@ -32,10 +32,21 @@ impl Core {
             return;
         }
         let since = self.clock.stamp();
-        let queue = self.connections.get_mut(key).and_then(|connection| connection.outbound.as_mut());
-        if let Some(queue) = queue.filter(|queue| queue.pace.is_none()) {
-            queue.pace = Some(Pace { since, bytes: queue.taken() });
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.outbound.as_ref().is_none_or(|queue| queue.pace.is_some()) {
+            return;
         }
+        let bytes = self.taken_by_peer(connection);
+        if let Some(queue) = self.connections.get_mut(key).and_then(|c| c.outbound.as_mut()) {
+            queue.pace = Some(Pace { since, bytes });
+        }
+    }
+
+    /// What has reached the peer. What the kernel took says little of it: it takes a third of its buffer at a time, however
+    /// long the peer reads at that.
+    fn taken_by_peer(&self, connection: &Connection) -> usize {
+        let acknowledged = self.io.acknowledged(connection).map(|bytes| bytes as usize);
+        acknowledged.or(connection.outbound.as_ref().map(|queue| queue.taken())).unwrap_or_default()
     }
 
     /// Reading goes on: while it was paused, it was not the peer who was slow, or silent.
@@ -61,9 +72,8 @@ impl Core {
     pub(super) fn next_measure(&self, connection: &Connection) -> Option<(Tick, Deadline)> {
         let window = self.options().minimum_rate?.window;
         let input = input_pace(connection).map(|(pace, _)| pace);
-        let output = output_pace(connection).map(|(pace, _)| pace);
-        let ends =
-            [input, output].into_iter().flatten().map(|pace| self.clock.tick_after(pace.since, window));
+        let ends = [input, output_pace(connection)].into_iter().flatten();
+        let ends = ends.map(|pace| self.clock.tick_after(pace.since, window));
         ends.min().map(|at| (at, Deadline::Measure))
     }
 
@@ -71,15 +81,19 @@ impl Core {
     pub(super) fn measure(&mut self, key: Key) {
         let Some(rate) = self.options().minimum_rate else { return };
         let (now, clock) = (self.clock.stamp(), self.clock);
-        let Some(connection) = self.connections.get_mut(key) else { return };
         let has_ended = |since: Stamp| clock.tick_after(since, rate.window) <= clock.tick();
+        let output = self.connections.get(key).and_then(|connection| {
+            let pace = output_pace(connection).filter(|pace| has_ended(pace.since))?;
+            Some((pace, self.taken_by_peer(connection)))
+        });
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let mut is_slow = false;
         if let Some((pace, bytes)) = input_pace(connection).filter(|(pace, _)| has_ended(pace.since)) {
             is_slow |= bytes.saturating_sub(pace.bytes) < rate.bytes;
             connection.extras().pace = Some(Pace { since: now, bytes });
         }
-        if let Some((pace, bytes)) = output_pace(connection).filter(|(pace, _)| has_ended(pace.since)) {
-            is_slow |= bytes - pace.bytes < rate.bytes;
+        if let Some((pace, bytes)) = output {
+            is_slow |= bytes.saturating_sub(pace.bytes) < rate.bytes;
             if let Some(queue) = &mut connection.outbound {
                 queue.pace = Some(Pace { since: now, bytes });
             }
@@ -99,8 +113,7 @@ fn input_pace(connection: &Connection) -> Option<(Pace, usize)> {
     is_owed.then_some((pace, connection.inbound.len()))
 }
 
-/// The same of the queue that the peer is to read.
-fn output_pace(connection: &Connection) -> Option<(Pace, usize)> {
-    let queue = connection.outbound.as_ref().filter(|queue| !queue.is_empty())?;
-    queue.pace.map(|pace| (pace, queue.taken()))
+/// Where what the peer has read of its queue stood when its window began.
+fn output_pace(connection: &Connection) -> Option<Pace> {
+    connection.outbound.as_ref().filter(|queue| !queue.is_empty())?.pace
 }

@@ -182,10 +182,7 @@ impl Core {
 
     /// What does not simply go into the cork: written now if nothing is before it, else queued.
     fn take(&mut self, key: Key, body: Body<'_>) -> Sent {
-        let bytes = match &body {
-            Body::Borrowed(bytes) => bytes,
-            Body::Shared(bytes) => bytes.as_ref(),
-        };
+        let bytes = body.bytes();
         let is_large = bytes.len() >= DIRECT;
         if !is_large && self.cork.is_of(key) {
             if !self.fits_cork(key, bytes.len()) && self.corked(key) > 0 {

@@ -2,7 +2,7 @@
 
 use mio::event::Event;
 
-use super::{Core, read::ReadBuffer, stage::Stage};
+use super::{Core, SLICE, read::ReadBuffer, stage::Stage};
 use crate::{
     CloseReason, ConnId, Handler,
     connection::{Flags, Phase},
@@ -96,17 +96,15 @@ impl<H: Handler> Stage<H> {
         if self.core.ready.is_empty() {
             return;
         }
-        let mut ready = std::mem::take(&mut self.core.ready);
-        for id in ready.drain(..) {
+        // What comes back meanwhile is for the next turn.
+        for _ in 0..self.core.ready.len().min(SLICE) {
+            let Some(id) = self.core.ready.pop_front() else { return };
             let Some(connection) = self.core.connections.find(id) else { continue };
             connection.flags.remove(Flags::IN_READY);
             if connection.flags.intersects(Flags::READABLE | Flags::UNSERVED) {
                 self.read(id, buffer);
             }
         }
-        // What came back meanwhile is for the next turn.
-        ready.append(&mut self.core.ready);
-        self.core.ready = ready;
     }
 
     /// What was begun during the turn is finished: answers leave, those who wait are told, those who go are buried.

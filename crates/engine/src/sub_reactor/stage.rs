@@ -122,8 +122,9 @@ impl<H: Handler> Stage<H> {
     /// The end of the turn: `on_close` for every connection that is to be closed, then their sockets; keys are free for the
     /// next turn.
     pub(super) fn bury_doomed(&mut self) {
-        // A callback may doom others, or dial in vain: they are appended, and wait for the next turn.
-        let count = self.core.doomed.len();
+        // A callback may doom others, or dial in vain: they are appended, and wait for the next turn, as those do that are
+        // more than a turn's share.
+        let count = self.core.doomed.len().min(super::SLICE);
         for index in 0..count {
             let doomed = &mut self.core.doomed[index];
             let key = doomed.key;
@@ -193,8 +194,8 @@ impl<H: Handler> Stage<H> {
 
     /// Calls `on_writable` of those whose queue is low again.
     pub(super) fn tell_writable(&mut self) {
-        let mut writable = std::mem::take(&mut self.core.writable);
-        for id in writable.drain(..) {
+        for _ in 0..self.core.writable.len().min(super::SLICE) {
+            let Some(id) = self.core.writable.pop_front() else { return };
             // Sent more meanwhile than the high mark allows, it is told when that has gone.
             let is_low = |c: &Connection| !c.flags.contains(Flags::OWES_WRITABLE);
             if self.core.is_here(id) && self.core.connections.get(id.key()).is_some_and(is_low) {
@@ -203,8 +204,6 @@ impl<H: Handler> Stage<H> {
                 self.core.uncork();
             }
         }
-        writable.append(&mut self.core.writable);
-        self.core.writable = writable;
     }
 
     /// Carries out at most [`COMMANDS`](super::COMMANDS); how many there were.
@@ -293,11 +292,12 @@ impl<H: Handler> Stage<H> {
         let (sessions, core) = (&mut self.sessions, &mut self.core);
         let freed = core.connections.shrink(|chunk| sessions.free_chunk(chunk));
         core.wheel.shrink();
-        let kept = core.pool.kept();
+        let (kept, much) = (core.pool.kept(), core.has_much_to_give_back());
+        core.most = core.in_use();
         core.pool.trim(0);
         core.spare_queues.clear();
         core.shrink_lists();
-        if freed > 0 || kept >= WORTH_TRIMMING {
+        if freed > 0 || much || kept >= WORTH_TRIMMING {
             core.shared.ask_to_trim();
         }
     }

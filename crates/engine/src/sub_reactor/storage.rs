@@ -1,7 +1,57 @@
 //! Buffer memory: what is held outside the connections, its bound, and who gives way when that is met.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+
 use super::{Core, core::Doomed};
-use crate::{CloseReason, ConnId, MemoryPolicy, connection::Phase, id::Key, outbound::Outbound};
+use crate::{
+    CloseReason, MemoryPolicy,
+    connection::{Flags, Phase},
+    id::Key,
+    outbound::Outbound,
+    protocol::SHARE_FROM,
+};
+
+/// Payloads that many queues share, each counted once, from its making until the last queue has done with it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account(Arc<AtomicUsize>);
+
+/// A payload in the account.
+struct Counted {
+    bytes: Bytes,
+    account: Account,
+}
+
+impl Account {
+    pub(super) fn held(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The same bytes, in the account for as long as anybody holds them. What is so small that queues copy it is not.
+    pub(super) fn hold(&self, bytes: Bytes) -> Bytes {
+        if bytes.len() < SHARE_FROM {
+            return bytes;
+        }
+        self.0.fetch_add(bytes.len(), Ordering::Relaxed);
+        Bytes::from_owner(Counted { bytes, account: self.clone() })
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.account.0.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
 
 /// Holders of buffer memory that one look at all connections finds.
 const HOLDERS: usize = 256;
@@ -14,9 +64,19 @@ impl Core {
         self.pool.lent() + self.linear
     }
 
+    /// All of it: what the connections hold, and the broadcasts that some of them still share.
+    pub(super) fn in_use(&self) -> usize {
+        self.buffered() + self.account.held()
+    }
+
+    /// The pool may lend what nothing else takes.
+    pub(super) fn limit_pool(&mut self) {
+        self.pool.set_limit(self.memory.saturating_sub(self.linear + self.account.held()));
+    }
+
     /// Takes linear storage into account, within what pool and linear storage may have together.
     pub(super) fn add_linear(&mut self, bytes: usize) -> bool {
-        let fits = self.buffered() + bytes <= self.memory;
+        let fits = self.in_use() + bytes <= self.memory;
         if fits {
             self.set_linear(self.linear + bytes);
         }
@@ -29,17 +89,18 @@ impl Core {
 
     fn set_linear(&mut self, bytes: usize) {
         self.linear = bytes;
-        self.pool.set_limit(self.memory - bytes);
+        self.limit_pool();
     }
 
     /// The bound is met: a connection gives way, as the policy says. `key` asks, for `wanted` bytes in all; false when it was
     /// that one itself.
     #[cold]
     pub(super) fn relieve(&mut self, key: Key, wanted: usize) -> bool {
+        self.limit_pool();
         if self.free_the_doomed() {
             return true;
         }
-        let asking = self.connections.get(key).map_or(0, |connection| connection.storage().max(wanted));
+        let asking = self.connections.get(key).map_or(0, |connection| connection.weight().max(wanted));
         let (held, victim) = match self.options().memory_policy {
             MemoryPolicy::CloseAsking => (asking, key),
             MemoryPolicy::CloseGreatest => self.greatest_holder(key, asking).unwrap_or((asking, key)),
@@ -63,13 +124,13 @@ impl Core {
         self.buffered() < before
     }
 
-    /// Another connection that holds at least so much, nobody much more. Who holds most is looked for among all connections,
+    /// Another connection that holds at least so much, nobody much more. Who holds most is looked for among all who hold some,
     /// and remembered: those found give way one after the other before it is looked again.
     fn greatest_holder(&mut self, but: Key, at_least: usize) -> Option<(usize, Key)> {
         for round in 0..2 {
             while let Some((held, id)) = self.holders.pop() {
                 let connection = self.connections.find(id).filter(|c| c.phase != Phase::Closed);
-                let Some(holds) = connection.map(|connection| connection.storage()) else { continue };
+                let Some(holds) = connection.map(|connection| connection.weight()) else { continue };
                 // What it has given back since then makes it one among many.
                 if id.key() != but && holds >= held / 2 && holds >= at_least.max(1) {
                     return Some((holds, id.key()));
@@ -83,12 +144,16 @@ impl Core {
     }
 
     fn look_for_holders(&mut self) {
-        let connections = &self.connections;
-        let alive = connections.keys_from(Key(0)).filter_map(|key| {
-            let connection = connections.get(key).filter(|c| c.phase != Phase::Closed)?;
-            Some((connection.storage(), ConnId::new(self.id, key, connection.sequence)))
+        let (connections, mut holders) = (&mut self.connections, Vec::new());
+        self.holding.retain(|&id| {
+            let Some(connection) = connections.find(id) else { return false };
+            let held = connection.weight();
+            if connection.phase != Phase::Closed && held > 0 {
+                holders.push((held, id));
+            }
+            connection.flags.set(Flags::HOLDS, held > 0);
+            held > 0
         });
-        let mut holders: Vec<(usize, ConnId)> = alive.filter(|&(held, _)| held > 0).collect();
         if holders.len() > HOLDERS {
             holders.select_nth_unstable_by(HOLDERS, |one, two| two.cmp(one));
             holders.truncate(HOLDERS);
@@ -96,6 +161,22 @@ impl Core {
         }
         holders.sort_unstable();
         self.holders = holders;
+    }
+
+    /// The connection is about to hold storage: it may have to give way one day.
+    pub(super) fn note_holder(&mut self, key: Key) {
+        let Some(id) = self.connections.id(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.flags.contains(Flags::HOLDS) {
+            return;
+        }
+        connection.flags |= Flags::HOLDS;
+        self.holding.push(id);
+        if self.holding.len() > 2 * self.connections.len() + 1024 {
+            // Nobody had to give way for long: most of those on the list are gone.
+            let connections = &mut self.connections;
+            self.holding.retain(|&id| connections.find(id).is_some());
+        }
     }
 
     /// Gives a closing connection's buffers back.

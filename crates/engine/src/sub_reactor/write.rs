@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use super::Core;
+use super::{Core, SLICE};
 use crate::{
     CloseReason, Sent,
     conn::GONE,
@@ -71,10 +71,7 @@ impl Core {
     pub(super) fn write_through(&mut self, key: Key, body: Body<'_>) -> Sent {
         let owns_cork = self.cork.owner == Some(key);
         let mut corked = if owns_cork { std::mem::take(&mut self.cork.bytes) } else { Vec::new() };
-        let bytes = match &body {
-            Body::Borrowed(bytes) => bytes,
-            Body::Shared(bytes) => bytes.as_ref(),
-        };
+        let bytes = body.bytes();
         let Some(connection) = self.connections.get(key) else { return GONE };
         let written = match corked.is_empty() {
             true => self.io.send(connection, bytes),
@@ -116,10 +113,15 @@ impl Core {
             if queue.is_empty() {
                 queue.progress = stamp;
             }
+            if !connection.flags.contains(Flags::HOLDS) {
+                self.note_holder(key);
+                continue;
+            }
             match &body {
-                Body::Shared(bytes) if bytes.len() >= SHARE_FROM => return self.enqueue_shared(key, body),
-                Body::Shared(bytes) if queue.push_copied(&mut self.pool, bytes).is_ok() => {}
-                Body::Borrowed(bytes) if queue.push_copied(&mut self.pool, bytes).is_ok() => {}
+                Body::Shared(bytes) | Body::Counted(bytes) if bytes.len() >= SHARE_FROM => {
+                    return self.enqueue_shared(key, body);
+                }
+                body if queue.push_copied(&mut self.pool, body.bytes()).is_ok() => {}
                 _ => {
                     let wanted = queue.len() + len;
                     if !self.relieve(key, wanted) {
@@ -174,23 +176,24 @@ impl Core {
         queued
     }
 
-    /// Puts a reference into the queue. Bytes that nobody else holds count as the connection's storage; what several share
-    /// is the sender's.
+    /// Puts a reference into the queue. The bytes count as the connection's storage, for it may be the last to hold them; a
+    /// broadcast's are in the account already.
     fn enqueue_shared(&mut self, key: Key, body: Body<'_>) -> Sent {
-        let Body::Shared(bytes) = body else { return GONE };
-        let is_ours = bytes.is_unique();
-        if is_ours && !self.make_room(key, bytes.len()) {
+        let (bytes, size) = match body {
+            Body::Shared(bytes) => (bytes, None),
+            Body::Counted(bytes) => (bytes, Some(0)),
+            Body::Borrowed(_) => return GONE,
+        };
+        let size = size.unwrap_or(bytes.len()) + Outbound::PIECE;
+        if !self.make_room(key, size) {
             return GONE;
         }
         let Some(queue) = self.connections.get_mut(key).and_then(|connection| connection.outbound.as_mut())
         else {
+            self.remove_linear(size);
             return GONE;
         };
-        if is_ours {
-            queue.push_owned(bytes);
-        } else {
-            queue.push_shared(bytes);
-        }
+        queue.push_shared(bytes, size);
         self.put_dirty(key);
         Sent::Accepted
     }
@@ -298,7 +301,7 @@ impl Core {
         }
         if connection.flags.contains(Flags::OWES_WRITABLE) {
             connection.flags.remove(Flags::OWES_WRITABLE);
-            self.writable.push(id);
+            self.writable.push_back(id);
         }
         self.unpause(key, Flags::AUTO_PAUSED);
     }
@@ -309,22 +312,20 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.flags.intersects(Flags::IN_DIRTY | Flags::WRITE_INTEREST) {
             connection.flags |= Flags::IN_DIRTY;
-            self.dirty.push(id);
+            self.dirty.push_back(id);
         }
     }
 
     /// The end of the turn: what was queued during it goes out.
     pub(super) fn flush_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for id in dirty.drain(..) {
+        // An eviction may put somebody back: he waits for the next turn.
+        for _ in 0..self.dirty.len().min(SLICE) {
+            let Some(id) = self.dirty.pop_front() else { return };
             if let Some(connection) = self.connections.find(id) {
                 connection.flags.remove(Flags::IN_DIRTY);
                 self.flush(id.key());
             }
         }
-        // Flushing queues nothing, but an eviction may have put someone back.
-        dirty.append(&mut self.dirty);
-        self.dirty = dirty;
     }
 }
 
@@ -332,5 +333,6 @@ fn skip(body: Body<'_>, n: usize) -> Body<'_> {
     match body {
         Body::Borrowed(bytes) => Body::Borrowed(&bytes[n..]),
         Body::Shared(bytes) => Body::Shared(bytes.slice(n..)),
+        Body::Counted(bytes) => Body::Counted(bytes.slice(n..)),
     }
 }
