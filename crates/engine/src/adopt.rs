@@ -15,7 +15,8 @@ use crate::{
 ///
 /// A stream socket, TCP or Unix, of whatever origin: taken over from another process, out of another engine
 /// ([`Conn::detach`](crate::Conn::detach)), or connected in some way that [`Connect`](crate::Connect) does not know. Its
-/// options (`TCP_NODELAY`, buffers) stay as they are; it becomes non-blocking.
+/// options (`TCP_NODELAY`, buffers) stay as they are; it becomes non-blocking. While somebody holds a duplicate of
+/// it, a close is told to the peer when the last one is closed.
 ///
 /// ```
 /// use std::os::unix::net::UnixStream;

@@ -67,8 +67,9 @@ impl Builder {
         self
     }
 
-    /// Connections in total, dialled and adopted ones among them; beyond them accepted ones are closed at once. Unbounded by
-    /// default; 1 to 4,294,967,295.
+    /// Connections in total, dialled and adopted ones among them; beyond them accepted ones are closed at once. (With
+    /// [`reuse_port`](Builder::reuse_port) each reactor may let one more in at the same moment.) Unbounded by default; 1 to
+    /// 4,294,967,295.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.options.max_connections = Some(connections);
         self

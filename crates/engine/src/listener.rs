@@ -88,12 +88,12 @@ impl Listener {
         self
     }
 
-    /// Pings a peer that has sent nothing for `every`, and closes the connection ([`CloseReason::Idle`](crate::CloseReason::Idle))
+    /// Pings a peer that has sent nothing for `every`, again after each `every` of silence, and closes the connection ([`CloseReason::Idle`](crate::CloseReason::Idle))
     /// when nothing has come for `timeout`; off by default. 1 ms to 24 days, `timeout` longer than `every`. For framings
     /// that have pings: see [`Framing::with_heartbeat`].
     ///
     /// With it only what the peer sends counts as activity, for the [`idle_timeout`](crate::Builder::idle_timeout) too: our
-    /// own pings would keep a dead connection alive. While reading is paused neither time runs.
+    /// own pings would keep a dead connection alive. While reading is paused, and after a FIN, neither time runs.
     pub fn heartbeat(mut self, every: Duration, timeout: Duration) -> Self {
         self.rules.heartbeat = Some(Heartbeat { every, timeout });
         self

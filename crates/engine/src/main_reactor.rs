@@ -30,6 +30,7 @@ pub(crate) struct MainReactor {
     last_wake: Instant,
     /// Nobody had to be woken for what was handed over last: all are busy.
     found_all_awake: bool,
+    draining_since: Option<Instant>,
     has_drained: bool,
 }
 
@@ -60,6 +61,7 @@ impl MainReactor {
             retry_at: None,
             last_wake: Instant::now(),
             found_all_awake: false,
+            draining_since: None,
             has_drained: false,
         }
     }
@@ -101,11 +103,14 @@ impl MainReactor {
     /// connections, in the same mailboxes.
     fn drain(&mut self) {
         let Some(&within) = self.shared.main.drain.get().filter(|_| !self.has_drained) else { return };
+        let since = *self.draining_since.get_or_insert_with(Instant::now);
         if !self.acceptor.is_closing() {
             self.acceptor.close_the_doors();
             self.accept();
         }
-        if !self.acceptor.is_ready() {
+        // Who cannot be accepted now, or comes without end to a listener that others share, is not waited for.
+        let within = within.saturating_sub(since.elapsed());
+        if !self.acceptor.is_ready() || self.retry_at.is_some() || within.is_zero() {
             self.has_drained = true;
             self.acceptor = Acceptor::new(Vec::new(), 0);
             for reactor in &self.shared.reactors {

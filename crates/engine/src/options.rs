@@ -129,8 +129,8 @@ pub enum Activity {
     /// Bytes that came, and bytes that the kernel took from us.
     #[default]
     Either,
-    /// Bytes that came from the peer. While reading is paused, by the handler or at the high mark, none can come, and the time
-    /// does not run.
+    /// Bytes that came from the peer. While reading is paused, by the handler or at the high mark, and after the peer's
+    /// FIN, none can come, and the time does not run.
     Received,
 }
 

@@ -158,6 +158,8 @@ impl Core {
         connection.phase = Phase::Connecting;
         connection.set_peer(peer);
         connection.flags |= self.profile_flags(profile);
+        // Somebody may hold a duplicate: closing ours would not end the watching.
+        connection.flags |= Flags::DUPLICATED;
         connection.flags.set(Flags::UNIX, is_unix);
         if adopt.manner.tag != Tag::default() {
             connection.extras().tag = adopt.manner.tag;

@@ -65,6 +65,7 @@ impl Core {
     pub(super) fn take_out(&mut self) {
         for id in std::mem::take(&mut self.detaching) {
             if self.connections.find(id).is_some_and(|connection| connection.phase == Phase::Detaching) {
+                self.flush(id.key());
                 self.doom(id.key(), CloseReason::Detached, None, 0);
             }
         }

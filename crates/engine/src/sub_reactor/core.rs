@@ -67,6 +67,8 @@ pub(crate) struct Core {
     pub(super) spare_queues: Vec<Box<Outbound>>,
     pub(super) local: Rc<Local>,
     pub(super) masses: VecDeque<Mass>,
+    /// How many of them finish connections.
+    pub(super) finishing: usize,
     /// To be served before the next sleep: their budget was spent, or they were resumed.
     pub(super) ready: VecDeque<ConnId>,
     /// To be flushed at the end of the turn.
@@ -122,6 +124,7 @@ impl Core {
             spare_queues: Vec::new(),
             local,
             masses: VecDeque::new(),
+            finishing: 0,
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             writable: VecDeque::new(),

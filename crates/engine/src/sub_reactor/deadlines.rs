@@ -63,6 +63,9 @@ pub(super) enum Deadline {
     Measure,
 }
 
+/// Who has said FIN sends no pongs, and who was told FIN gets no pings.
+const SAID_FIN: Flags = Flags::EOF.union(Flags::SHUT_WANTED).union(Flags::SHUT);
+
 /// The longest that a timer waits.
 pub(super) fn clamp(after: Duration) -> Duration {
     after.min(Duration::from_millis(options::IDLE_TIMEOUT.max))
@@ -140,7 +143,8 @@ impl Core {
                     .and_then(|rules| rules.authentication)
                     .filter(|_| !connection.flags.contains(Flags::AUTHENTICATED));
                 // A peer whom nobody reads cannot show that it is there.
-                let is_heard = connection.takes_input() || !connection.flags.contains(Flags::INPUT_COUNTS);
+                let can_be_heard = connection.takes_input() && !connection.flags.contains(Flags::EOF);
+                let is_heard = can_be_heard || !connection.flags.contains(Flags::INPUT_COUNTS);
                 let idle = self.idle_timeout(connection).filter(|_| is_heard);
                 earliest(&[
                     after(connection.last_activity, idle, CloseReason::Idle),
@@ -149,25 +153,22 @@ impl Core {
                     stall(options.write_stall_timeout),
                     self.next_measure(connection),
                     rules
-                        .filter(|_| is_heard)
+                        .filter(|_| is_heard && !connection.flags.intersects(SAID_FIN))
                         .and_then(|rules| self.next_heartbeat(connection, rules.heartbeat?)),
                 ])
             }
         }
     }
 
-    /// With a ping unanswered the time of the peer's last sign of life counts, else the time of the next ping.
+    /// The next ping, or the end of a silence that pings have not broken. What the peer sends makes both later, never earlier:
+    /// the entry in the wheel finds out when it fires.
     fn next_heartbeat(&self, connection: &Connection, heartbeat: Heartbeat) -> Option<(Tick, Deadline)> {
-        let silent_since = connection.last_activity;
-        let is_unanswered = connection.flags.contains(Flags::PINGED)
-            && self.clock.since(silent_since) > self.clock.since(connection.pinged);
-        Some(match is_unanswered {
-            true => {
-                let at = self.clock.tick_after(silent_since, heartbeat.timeout);
-                (at, Deadline::Close(CloseReason::Idle))
-            }
-            false => (self.clock.tick_after(silent_since, heartbeat.every), Deadline::Ping),
-        })
+        let (silent_since, asked) = (connection.last_activity, connection.pinged);
+        let has_asked = connection.flags.contains(Flags::PINGED)
+            && self.clock.since(asked) < self.clock.since(silent_since);
+        let ask = self.clock.tick_after(if has_asked { asked } else { silent_since }, heartbeat.every);
+        let end = self.clock.tick_after(silent_since, heartbeat.timeout);
+        Some(if ask < end { (ask, Deadline::Ping) } else { (end, Deadline::Close(CloseReason::Idle)) })
     }
 
     fn ask_whether_it_lives(&mut self, key: Key) {

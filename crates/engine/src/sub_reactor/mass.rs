@@ -73,6 +73,7 @@ impl Core {
         let is_asked_already =
             |mass: &Mass| matches!(mass.work, Work::Finish) && mass.before == before && mass.cursor == Key(0);
         if !self.masses.iter().any(is_asked_already) {
+            self.finishing += 1;
             self.masses.push_back(Mass::finish(before));
         }
     }
@@ -143,9 +144,11 @@ impl Core {
     }
 
     /// The work is done, and its place in the mailbox free.
-    fn finish_mass(&self, mass: &Mass) {
-        if matches!(mass.work, Work::Broadcast(_) | Work::Many { .. }) {
-            self.mailbox().release();
+    fn finish_mass(&mut self, mass: &Mass) {
+        match mass.work {
+            Work::Broadcast(_) | Work::Many { .. } => self.mailbox().release(),
+            Work::Finish => self.finishing -= 1,
+            Work::Shutdown => {}
         }
     }
 

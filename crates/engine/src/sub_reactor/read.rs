@@ -73,7 +73,7 @@ impl<H: Handler> Stage<H> {
     #[inline]
     pub(super) fn read(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
         let mut budget = self.core.options().read_budget;
-        if !self.core.masses.is_empty() {
+        if self.core.finishing > 0 {
             // Nobody is to take a message whose answer comes behind the FIN that was asked for before.
             self.core.catch_up(id.key());
         }

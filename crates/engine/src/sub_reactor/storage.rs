@@ -7,7 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 
-use super::{Core, core::Doomed};
+use super::{Core, SLICE, core::Doomed};
 use crate::{
     CloseReason, MemoryPolicy,
     connection::{Flags, Phase},
@@ -69,9 +69,11 @@ impl Core {
         self.buffered() + self.account.held()
     }
 
-    /// The pool may lend what nothing else takes.
-    pub(super) fn limit_pool(&mut self) {
+    /// The pool may lend what nothing else takes. True when that is more than before: a broadcast has reached its last queue.
+    pub(super) fn limit_pool(&mut self) -> bool {
+        let before = self.pool.limit();
         self.pool.set_limit(self.memory.saturating_sub(self.linear + self.account.held()));
+        self.pool.limit() > before
     }
 
     /// Takes linear storage into account, within what pool and linear storage may have together.
@@ -96,8 +98,7 @@ impl Core {
     /// that one itself.
     #[cold]
     pub(super) fn relieve(&mut self, key: Key, wanted: usize) -> bool {
-        self.limit_pool();
-        if self.free_the_doomed() {
+        if self.limit_pool() || self.free_the_doomed() {
             return true;
         }
         let asking = self.connections.get(key).map_or(0, |connection| connection.weight().max(wanted));
@@ -115,7 +116,7 @@ impl Core {
     /// Who is to be closed at the end of the turn needs his buffers no more, unless they are handed over with his socket.
     fn free_the_doomed(&mut self) -> bool {
         let before = self.buffered();
-        for index in 0..self.doomed.len() {
+        for index in 0..self.doomed.len().min(SLICE) {
             let Doomed { key, reason, .. } = self.doomed[index];
             if reason != CloseReason::Detached {
                 self.free_buffers(key);
