@@ -1,29 +1,30 @@
-//! Accepting: both modes serve everyone, storms lose nobody, running out of descriptors neither stops nor spins the
-//! engine, and connections are spread as asked.
+//! Accepting: both modes serve everyone, storms lose nobody, and neither running out of descriptors nor being interrupted
+//! stops or spins the engine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod fixture;
 
 use std::{
-    collections::HashMap,
     fs::File,
-    io::{ErrorKind, Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     os::fd::AsRawFd as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::channel,
     },
     thread,
     time::Duration,
 };
 
 use fixture::*;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    signal::{Signal, kill},
+};
 use socket2::{Domain, Socket, Type};
-use wheelhouse::{Action, Balance, Engine};
+use wheelhouse::{Action, Engine};
 
 /// Sends each connection the number of its reactor.
 fn guide() -> Script {
@@ -124,9 +125,14 @@ fn a_flood_on_one_listener_does_not_shut_out_another() {
     let stop = Arc::new(AtomicBool::new(false));
     let floods: Vec<_> = (0..3)
         .map(|_| {
-            let stop = Arc::clone(&stop);
+            let (stop, handle) = (Arc::clone(&stop), server.handle.clone());
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
+                    if handle.count() > 1000 {
+                        // The descriptors are this process's too, and its reactor may be kept waiting for a processor.
+                        thread::yield_now();
+                        continue;
+                    }
                     let client = connect(flooded);
                     // No port is left waiting.
                     let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
@@ -167,66 +173,6 @@ fn beyond_the_greatest_number_of_connections_the_surplus_is_shed_until_there_is_
         echo(&mut server.connect(), b"in again");
         server.stop();
     }
-}
-
-/// Connects to an engine that guides: the connection and its reactor.
-fn guided(at: SocketAddr, from: Ipv4Addr) -> (TcpStream, usize) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::new(from.into(), 0).into()).unwrap();
-    socket.connect_timeout(&at.into(), PATIENCE).unwrap();
-    let mut stream = TcpStream::from(socket);
-    impatient(&stream);
-    let mut reactor = [0];
-    stream.read_exact(&mut reactor).unwrap();
-    (stream, usize::from(reactor[0]))
-}
-
-fn spread(of: impl Iterator<Item = usize>) -> [usize; 4] {
-    let mut held = [0; 4];
-    of.for_each(|reactor| held[reactor] += 1);
-    held
-}
-
-#[test]
-fn round_robin_gives_each_reactor_its_equal_share() {
-    let _crowd = crowd();
-    let server = serve(local().reactors(4), |_| guide());
-    let clients: Vec<_> = (0..1000).map(|_| guided(server.at(), Ipv4Addr::LOCALHOST)).collect();
-    assert_eq!(spread(clients.iter().map(|(_, reactor)| *reactor)), [250; 4]);
-    server.stop();
-}
-
-#[test]
-fn least_connections_fills_up_the_reactor_that_lost_its_own() {
-    let _crowd = crowd();
-    let server = serve(local().reactors(4).balance(Balance::LeastConnections), |_| guide());
-    let mut clients: Vec<_> = (0..600).map(|_| guided(server.at(), Ipv4Addr::LOCALHOST)).collect();
-    assert_eq!(spread(clients.iter().map(|(_, reactor)| *reactor)), [150; 4]);
-    clients.retain(|(_, reactor)| *reactor != 2);
-    eventually("its connections are gone", || server.handle.count() == 450);
-    let new: Vec<_> = (0..150).map(|_| guided(server.at(), Ipv4Addr::LOCALHOST)).collect();
-    assert_eq!(spread(new.iter().map(|(_, reactor)| *reactor)), [0, 0, 150, 0]);
-    server.stop();
-}
-
-#[test]
-fn a_sources_connections_meet_on_one_reactor_and_the_sources_are_spread() {
-    let _crowd = crowd();
-    let server = serve(local().reactors(4).balance(Balance::SourceHash), |_| guide());
-    let mut homes: HashMap<IpAddr, usize> = HashMap::new();
-    let mut clients = Vec::new();
-    for round in 0..4 {
-        for host in 1..=250 {
-            let from = Ipv4Addr::new(127, 0, 0, host);
-            let (client, reactor) = guided(server.at(), from);
-            let home = *homes.entry(from.into()).or_insert(reactor);
-            assert_eq!(home, reactor, "{from} in round {round}");
-            clients.push(client);
-        }
-    }
-    let sources = spread(homes.into_values());
-    assert!(sources.iter().all(|n| (30..=100).contains(n)), "of 250 sources: {sources:?}");
-    server.stop();
 }
 
 /// Client sockets made while there are descriptors, for when there are none.
@@ -313,61 +259,45 @@ fn out_of_descriptors_each_listening_reactor_sheds_and_recovers_without_spinning
     });
 }
 
-/// Somebody else in the process takes the very descriptor that the engine keeps to shed with: clients must wait then, but
-/// the loop must not spin, and no event tells when to go on.
-fn loses_its_reserve(reuse_port: bool) {
-    let mut spare = sockets(400);
+/// Not even the descriptor that the engine keeps to shed with can be used: clients must wait then, and nothing tells when to
+/// go on, for no new edge comes.
+fn has_no_descriptor_at_all(reuse_port: bool) {
+    let mut spare = sockets(10);
     let server = serve(local().reactors(1).reuse_port(reuse_port), |_| guide());
-    leave_descriptors(20);
-    let (stop, (took, hoard), (full, is_full)) = (Arc::new(AtomicBool::new(false)), channel(), channel());
-    let hog = thread::spawn({
-        let stop = Arc::clone(&stop);
-        move || {
-            while !stop.load(Ordering::Relaxed) {
-                let _ = match File::open("/dev/null") {
-                    Ok(file) => took.send(file).map_err(|_| ()),
-                    Err(_) => full.send(()).map_err(|_| ()),
-                };
-            }
-        }
-    });
-    next(&is_full);
-    // Each one shed gives the hog a chance at the reserve.
-    let (mut waiting, mut shed) = (Vec::new(), Vec::new());
-    while spare.len() > 20 && waiting.len() < 5 {
-        let mut client = dial(spare.pop().unwrap(), server.at());
-        client.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        match client.read(&mut [0]) {
-            Ok(1) => panic!("there are no descriptors"),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => waiting.push(client),
-            _ => shed.push(client),
-        }
-    }
-    stop.store(true, Ordering::Relaxed);
-    hog.join().unwrap();
-    let hoarded: Vec<File> = hoard.try_iter().collect();
-    let spent = spent_in_a_second(|| ());
+    let mut inside = dial(spare.pop().unwrap(), server.at());
+    assert!(is_served(&mut inside));
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    // Below every descriptor that is open, the reserve's too.
+    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+    let mut waiting: Vec<_> = spare.drain(..5).map(|socket| dial(socket, server.at())).collect();
+    let total = || server.handle.stats().total();
+    eventually("it tried in vain", || total().accept_errors > 0);
+    let (spent, before) = (spent_in_a_second(|| echo(&mut inside, b"those inside go on")), total());
     assert!(spent < Duration::from_millis(300), "{spent:?} of processor time in a starved second");
-    if waiting.is_empty() {
-        eprintln!("the reserve was never lost: nothing more to see");
-    }
-    drop(hoarded);
-    for mut client in waiting {
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert!(is_served(&mut client), "who waited is served when there are descriptors again");
+    // Without a word from anybody.
+    eventually("it tried again", || total().accept_errors >= before.accept_errors + 3);
+    assert_eq!((total().accepted, total().shed), (1, 0));
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    for client in &mut waiting {
+        assert!(is_served(client), "who waited is served when there are descriptors again");
     }
     assert!(is_served(&mut dial(spare.pop().unwrap(), server.at())));
+    eventually("all are counted", || total().accepted == 7);
     server.stop();
 }
 
 #[test]
 fn without_its_reserve_descriptor_the_main_reactor_waits_and_goes_on() {
-    alone("without_its_reserve_descriptor_the_main_reactor_waits_and_goes_on", || loses_its_reserve(false));
+    alone("without_its_reserve_descriptor_the_main_reactor_waits_and_goes_on", || {
+        has_no_descriptor_at_all(false)
+    });
 }
 
 #[test]
 fn without_its_reserve_descriptor_a_listening_reactor_waits_and_goes_on() {
-    alone("without_its_reserve_descriptor_a_listening_reactor_waits_and_goes_on", || loses_its_reserve(true));
+    alone("without_its_reserve_descriptor_a_listening_reactor_waits_and_goes_on", || {
+        has_no_descriptor_at_all(true)
+    });
 }
 
 #[test]
@@ -382,4 +312,81 @@ fn connections_made_before_the_engine_runs_wait_for_it() {
         handle.shutdown();
         within("the engine stops", move || running.join().unwrap());
     }
+}
+
+#[test]
+fn a_turn_accepts_no_more_than_its_budget() {
+    const WAITING: u64 = 60;
+    for reuse_port in [false, true] {
+        for budget in [1, 7] {
+            let builder = local().reactors(1).accept_budget(budget).reuse_port(reuse_port);
+            let engine = builder.build(|_| guide()).unwrap();
+            let mut clients: Vec<_> = (0..WAITING).map(|_| connect(tcp(&engine.addresses()[0]))).collect();
+            let handle = engine.handle();
+            let running = engine.start().unwrap();
+            assert!(clients.iter_mut().all(is_served));
+            // Whoever accepts has gone round at least so often; the last turn may not have been counted yet.
+            let turns = move || {
+                let stats = handle.stats();
+                if reuse_port { stats.reactors[0].turns } else { stats.main.turns }
+            };
+            eventually("as many turns as it takes", || turns() >= WAITING.div_ceil(budget as u64));
+            drop(running);
+        }
+    }
+}
+
+/// A process that is stopped and goes on has its waits interrupted (signal(7)).
+#[test]
+fn an_interrupted_wait_neither_stops_nor_spins_a_reactor() {
+    let test = "an_interrupted_wait_neither_stops_nor_spins_a_reactor";
+    if is_child(test) {
+        let servers = [false, true].map(|reuse_port| {
+            let server = serve(local().reactors(1).reuse_port(reuse_port), |_| Script::<()>::new());
+            (server.at().port(), server)
+        });
+        return answer(move |line| match line {
+            "ports" => format!("{} {}", servers[0].0, servers[1].0),
+            _ => {
+                let turns = servers
+                    .iter()
+                    .map(|(_, server)| server.handle.stats())
+                    .map(|stats| format!("{} {}", stats.main.turns, stats.reactors[0].turns));
+                turns.collect::<Vec<_>>().join(" ")
+            }
+        });
+    }
+    let mut second = Second::start(test);
+    let numbers = |line: String| -> Vec<u64> { line.split(' ').map(|n| n.parse().unwrap()).collect() };
+    let ports = numbers(second.ask("ports"));
+    let dial = |port: u64| connect(SocketAddr::from(([127, 0, 0, 1], port as u16)));
+    let mut clients: Vec<_> = ports.iter().map(|&port| dial(port)).collect();
+    clients.iter_mut().for_each(|client| echo(client, b"before"));
+    let status = format!("/proc/{}/stat", second.pid());
+    let stop = |pid| {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        eventually("it has stopped", || std::fs::read_to_string(&status).unwrap().contains(") T "));
+    };
+    for _ in 0..10 {
+        let before = numbers(second.ask("turns"));
+        // Whoever is not waiting just then is not interrupted.
+        eventually("each thread's wait was interrupted", || {
+            stop(second.pid());
+            kill(second.pid(), Signal::SIGCONT).unwrap();
+            numbers(second.ask("turns")).iter().zip(&before).all(|(now, before)| now > before)
+        });
+        // What comes while it is stopped is there when it goes on.
+        stop(second.pid());
+        let mut late: Vec<_> = ports.iter().copied().map(dial).collect();
+        kill(second.pid(), Signal::SIGCONT).unwrap();
+        for (client, late) in clients.iter_mut().zip(&mut late) {
+            echo(client, b"after");
+            echo(late, b"late");
+        }
+    }
+    let mut before = numbers(second.ask("turns"));
+    eventually("nobody turns any more", || {
+        thread::sleep(Duration::from_millis(100));
+        std::mem::replace(&mut before, numbers(second.ask("turns"))) == before
+    });
 }

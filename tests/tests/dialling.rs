@@ -18,7 +18,6 @@ use std::{
 
 use fixture::*;
 use nix::libc;
-use socket2::{Domain, Socket, Type};
 use wheelhouse::{
     Action, Builder, CloseReason, Conn, ConnId, Connect, Engine, Error, Framing, Handle, On, Policy,
     ReactorId, Tag,
@@ -79,29 +78,6 @@ fn dialler() -> (Server<Script<u32>>, Receiver<Told>) {
 /// An address that nobody listens on.
 fn nobody() -> String {
     format!("tcp://127.0.0.1:{}", free_port())
-}
-
-/// A listener whose queue is full: a connect to it is not answered.
-struct Full {
-    listener: Socket,
-    at: SocketAddr,
-    queue: Vec<Socket>,
-}
-
-fn full() -> Full {
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    listener.listen(0).unwrap();
-    let at = listener.local_addr().unwrap().as_socket().unwrap();
-    let mut queue = Vec::new();
-    loop {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        if socket.connect_timeout(&at.into(), Duration::from_millis(200)).is_err() {
-            return Full { listener, at, queue };
-        }
-        queue.push(socket);
-        assert!(queue.len() < 10, "the queue does not fill");
-    }
 }
 
 fn dial(handle: &Handle, to: Connect) {
@@ -235,10 +211,36 @@ fn a_name_without_an_address_is_told_as_a_failed_connect() {
     server.stop();
 }
 
+/// More names than may wait for the resolver: those beyond it fail at once, and nobody is forgotten.
+#[test]
+fn each_of_three_thousand_names_dialled_at_once_is_told() {
+    let (server, heard) = dialler();
+    let url = nobody().replace("127.0.0.1", "localhost");
+    server.ask(0, move |_, reactor| {
+        for _ in 0..3000 {
+            reactor.connect(Connect::to(&*url).tag(Tag(5))).unwrap();
+        }
+    });
+    let reasons: Vec<_> = (0..3000).map(|_| failure(&heard).0).collect();
+    assert!(reasons.iter().all(|reason| *reason == CloseReason::ConnectFailed));
+    eventually("they are gone", || server.handle.count() == 0);
+    assert_eq!(server.handle.stats().total().closed, 3000);
+    server.stop();
+}
+
+/// A broadcast address answers to nobody, wherever this machine's routes lead.
+#[test]
+fn an_unreachable_address_is_told_with_what_the_system_said() {
+    let (server, heard) = dialler();
+    dial(&server.handle, Connect::to("tcp://255.255.255.255:9").tag(Tag(5)));
+    assert_eq!(failure(&heard), (CloseReason::ConnectFailed, Some(libc::ENETUNREACH)));
+    server.stop();
+}
+
 #[test]
 fn a_connect_that_nobody_answers_times_out_and_not_early() {
     let (server, heard) = dialler();
-    let full = full();
+    let full = Full::start();
     let timeout = Duration::from_millis(300);
     let begun = Instant::now();
     dial(&server.handle, Connect::to(format!("tcp://{}", full.at)).timeout(timeout).tag(Tag(5)));
@@ -250,7 +252,7 @@ fn a_connect_that_nobody_answers_times_out_and_not_early() {
 #[test]
 fn a_connection_closed_while_it_connects_is_told_once_as_never_opened() {
     let (server, heard) = dialler();
-    let full = full();
+    let full = Full::start();
     type How = fn(&mut Conn<'_>);
     let from_inside: [How; 3] = [|conn| conn.close(), |conn| conn.finish(), |conn| conn.reset()];
     let from_outside = [Handle::close, Handle::finish, Handle::reset];
@@ -280,7 +282,7 @@ fn a_connection_closed_while_it_connects_is_told_once_as_never_opened() {
 #[test]
 fn a_stop_closes_what_is_still_connecting() {
     let (server, heard) = dialler();
-    let full = full();
+    let full = Full::start();
     dial(&server.handle, Connect::to(format!("tcp://{}", full.at)).tag(Tag(5)));
     eventually("it is on its way", || server.handle.count() == 1);
     server.stop();

@@ -5,15 +5,19 @@
 use std::{
     io::Write,
     net::{Shutdown, TcpStream},
+    os::fd::{AsRawFd as _, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::channel,
     },
 };
 
-use wheelhouse::{Action, ConnId};
+use nix::sys::socket::{MsgFlags, recv};
+use wheelhouse::{Action, Audience, ConnId, ReactorId};
 use wheelhouse_tests::{
-    Bench, Event, Pattern, Script, connect, many_descriptors, one_reactor, read_exactly, read_to_end,
+    Bench, Event, LIMIT, Pattern, Script, connect, many_descriptors, one_reactor, read_exactly, read_to_end,
+    until,
 };
 
 /// Counts and sums up what a flooder sends; a quiet one gets its bytes back.
@@ -134,5 +138,109 @@ fn everybody_is_served_though_the_event_list_is_always_full() {
         wheelhouse_tests::until("the full batches are counted", || {
             bench.poster().stats().total().full_batches > 0
         });
+    }
+}
+
+/// Waits until so many bytes are in the engine's socket, whose duplicate this is.
+fn arrived(duplicate: &OwnedFd, n: usize) {
+    let (mut peeked, peek) = ([0; 16], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+    until("they have arrived", || recv(duplicate.as_raw_fd(), &mut peeked[..n], peek) == Ok(n));
+}
+
+/// One floods at full speed; a hundred others have each sent something. None of them waits for more of the flood than what
+/// a turn may read of one connection.
+#[test]
+fn a_hundred_quiet_ones_wait_for_no_more_than_a_turn_of_a_flood() {
+    const BUDGET: usize = 8 << 10;
+    let flooded = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&flooded);
+    let bench = Bench::start(one_reactor().read_budget(BUDGET).read_buffer(2048), move |_| {
+        let counted = Arc::clone(&counted);
+        Script::new().quiet().on_message(move |conn, _, message| {
+            if message.bytes()[0] == b'q' {
+                conn.send(&counted.load(Ordering::Relaxed).to_be_bytes());
+            } else {
+                counted.fetch_add(message.bytes().len(), Ordering::Relaxed);
+            }
+            Action::Continue
+        })
+    });
+    let mut flooder = connect(bench.addr());
+    bench.opened();
+    let going = Arc::new(AtomicBool::new(true));
+    let flood = std::thread::spawn({
+        let going = Arc::clone(&going);
+        move || {
+            while going.load(Ordering::Relaxed) {
+                flooder.write_all(&[b'f'; 65_536]).unwrap();
+            }
+        }
+    });
+    let mut quiet: Vec<(TcpStream, OwnedFd)> = (0..100)
+        .map(|_| {
+            let (stream, id) = bench.connect();
+            (stream, bench.ask(id, |conn, _| conn.duplicate_fd().unwrap()))
+        })
+        .collect();
+    for _ in 0..20 {
+        let before = flooded.load(Ordering::Relaxed);
+        until("the flood goes on", || flooded.load(Ordering::Relaxed) > before + 10 * BUDGET);
+        let (go, wait) = channel::<()>();
+        let (held, is_held) = channel();
+        let posted = bench.poster().post(ReactorId(0), move |_, _| {
+            held.send(()).unwrap();
+            let _ = wait.recv_timeout(LIMIT);
+        });
+        assert!(posted.is_ok());
+        is_held.recv_timeout(LIMIT).unwrap();
+        for (stream, served) in &mut quiet {
+            stream.write_all(b"q").unwrap();
+            arrived(served, 1);
+        }
+        let before = flooded.load(Ordering::Relaxed);
+        drop(go);
+        for (stream, _) in &mut quiet {
+            let seen = usize::from_be_bytes(read_exactly(stream, 8).try_into().unwrap());
+            // A turn serves a connection for its event and for its place on the ready list: two budgets.
+            assert!(seen - before <= 2 * BUDGET, "after {} bytes of the flood", seen - before);
+        }
+    }
+    going.store(false, Ordering::Relaxed);
+    flood.join().unwrap();
+}
+
+#[test]
+fn a_broadcast_to_more_than_a_slice_serves_events_between_its_slices() {
+    const AUDIENCE: usize = 1200;
+    many_descriptors();
+    let bench = Bench::start(one_reactor(), |poster| {
+        let handle = poster.clone();
+        Script::new().quiet().on_message(move |conn, notes, message| {
+            let now = handle.stats().total();
+            // What was counted when the broadcast was asked for, and now, at the end of the last turn.
+            let (turns, sent) = (now.turns - notes.count, now.messages_out);
+            conn.send(message);
+            notes.bytes = format!("{turns} turns, {}", sent < AUDIENCE as u64).into_bytes();
+            Action::Continue
+        })
+    });
+    let mut streams: Vec<(TcpStream, ConnId)> = (0..AUDIENCE).map(|_| bench.connect()).collect();
+    let (last, id) = streams.last().map(|(stream, id)| (stream.try_clone().unwrap(), *id)).unwrap();
+    let handle = bench.poster().clone();
+    bench.ask(id, move |conn, notes| {
+        let duplicate = conn.duplicate_fd().unwrap();
+        (&last).write_all(b"ping").unwrap();
+        arrived(&duplicate, 4);
+        notes.count = handle.stats().total().turns;
+        conn.reactor().broadcast(Audience::Open, "everyone").unwrap();
+    });
+    let (stream, _) = streams.last_mut().unwrap();
+    // Whoever is sent something is sent the broadcast first.
+    assert_eq!(read_exactly(stream, 12), b"everyoneping");
+    let notes = bench.ask(id, |_, notes| String::from_utf8(notes.bytes.clone()).unwrap());
+    assert!(["1 turns, true", "2 turns, true"].contains(&notes.as_str()), "{notes}");
+    streams.pop();
+    for (stream, _) in &mut streams {
+        assert_eq!(read_exactly(stream, 8), b"everyone");
     }
 }

@@ -305,24 +305,3 @@ fn what_is_asked_without_a_lock_is_right_while_connections_come_and_go() {
     echo(&mut fixed, b"still here");
     server.stop();
 }
-
-#[test]
-fn counters_add_up_to_what_the_clients_did() {
-    let (server, ids) = telling_ids(lines().reactors(2));
-    let mut bytes = 0;
-    for n in 0..100 {
-        let (mut client, _) = client(&server, &ids);
-        let text = format!("{}\n", "x".repeat(n));
-        for _ in 0..10 {
-            echo(&mut client, text.as_bytes());
-            bytes += text.len() as u64;
-        }
-    }
-    eventually("all are closed", || server.handle.stats().total().closed == 100);
-    let total = server.handle.stats().total();
-    assert_eq!((total.accepted, total.opened, total.closed, total.connections), (100, 100, 100, 0));
-    assert_eq!((total.messages_in, total.messages_out), (1000, 1000));
-    assert_eq!((total.bytes_in, total.bytes_out, total.bytes_unsent), (bytes, bytes, 0));
-    assert_eq!((total.buffered, total.panics, total.shed), (0, 0, 0));
-    server.stop();
-}

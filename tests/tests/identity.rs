@@ -3,18 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{Read, Write},
     net::{Shutdown, TcpStream},
     os::fd::AsRawFd,
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use wheelhouse::{Action, CloseReason, ConnId, Framing, Listener, Tag, TimerKind};
 use wheelhouse_tests::{
-    Bench, Event, Notes, Script, connect, linger_zero, one_listener, read_exactly, read_line, read_to_end,
-    until,
+    Bench, Event, LIMIT, Notes, Script, connect, linger_zero, one_listener, read_exactly, read_line,
+    read_to_end, until,
 };
 
 const TICK: TimerKind = TimerKind(9);
@@ -36,7 +40,7 @@ fn a_successor_with_the_same_descriptor_shows_nothing_of_its_predecessor() {
     let listener = Listener::new("tcp://127.0.0.1:0").framing(Framing::lines(1 << 20));
     let bench = Bench::start(one_listener(listener), |_| Script::echo());
     let mut reused = 0;
-    let mut ids = HashSet::new();
+    let (mut ids, mut successors) = (HashSet::new(), HashSet::new());
     for round in 0..50 {
         // The predecessor leaves everything it can: half a line inline, in a ring or in a block of its own, timers, a
         // session, a pause, an idle timeout, a half-closed side, unsent bytes.
@@ -59,6 +63,7 @@ fn a_successor_with_the_same_descriptor_shows_nothing_of_its_predecessor() {
 
         let (mut stream, new) = bench.connect();
         assert!(ids.insert(old) && ids.insert(new), "an id is never used twice");
+        successors.insert(new);
         if fd_of(&bench, new) == old_fd {
             reused += 1;
         }
@@ -83,8 +88,8 @@ fn a_successor_with_the_same_descriptor_shows_nothing_of_its_predecessor() {
     }
     assert!(reused > 0, "no descriptor was ever reused");
     let late = bench.stop();
-    let fired = late.iter().filter(|event| matches!(event, Event::Timer(_, kind) if *kind == TICK)).count();
-    assert_eq!(fired, 0, "a timer outlived its connection");
+    let strange = |event: &&Event| matches!(event, Event::Timer(id, TICK) if successors.contains(id));
+    assert_eq!(late.iter().filter(strange).count(), 0, "a timer outlived its connection");
 }
 
 #[test]
@@ -289,6 +294,62 @@ fn the_index_follows_connections_as_they_come_and_go() {
     }
     assert_eq!(bench.poster().find(-1), None);
     assert_eq!(bench.poster().find(i32::MAX), None);
+}
+
+/// Two threads look while two others come and go: what is found under a descriptor is always a connection that had it, and
+/// those who stay are always found.
+#[test]
+fn other_threads_find_who_has_a_descriptor_while_thousands_come_and_go() {
+    let opened: Arc<Mutex<HashMap<ConnId, i32>>> = Arc::default();
+    let record = Arc::clone(&opened);
+    let bench = Bench::start(wheelhouse_tests::one_reactor().reactors(2), move |_| {
+        let record = Arc::clone(&record);
+        Script::new().on_open(move |conn, _| {
+            record.lock().unwrap().insert(conn.id(), conn.fd().unwrap().as_raw_fd());
+            Action::Continue
+        })
+    });
+    let fixed: Vec<(TcpStream, ConnId)> = (0..30).map(|_| bench.connect()).collect();
+    let stay: HashSet<ConnId> = fixed.iter().map(|(_, id)| *id).collect();
+    let (going, seen) = (AtomicBool::new(true), AtomicUsize::new(0));
+    let (poster, addr) = (bench.poster(), bench.addr());
+    // Nobody goes on for ever when somebody has failed.
+    let end = Instant::now() + 2 * LIMIT;
+    let goes_on = || going.load(Ordering::Relaxed) && Instant::now() < end;
+    let look = || {
+        let mut found: HashSet<(ConnId, i32)> = HashSet::new();
+        while goes_on() {
+            for fd in 0..500 {
+                found.extend(poster.find(fd).map(|id| (id, fd)));
+            }
+            seen.fetch_max(found.len(), Ordering::Relaxed);
+            let all: Vec<ConnId> = poster.connections().collect();
+            let each: HashSet<ConnId> = all.iter().copied().collect();
+            assert_eq!(all.len(), each.len(), "somebody was told twice");
+            assert!(each.is_superset(&stay), "one that stays was not told");
+        }
+        found
+    };
+    let found = std::thread::scope(|scope| {
+        let come_and_go = || {
+            while goes_on() {
+                let streams: Vec<_> = (0..10).map(|_| connect(addr)).collect();
+                streams.iter().for_each(linger_zero);
+            }
+        };
+        let coming = [scope.spawn(come_and_go), scope.spawn(come_and_go)];
+        let looking = [scope.spawn(look), scope.spawn(look)];
+        until("thousands were seen", || seen.load(Ordering::Relaxed) >= 2_000);
+        going.store(false, Ordering::Relaxed);
+        coming.into_iter().for_each(|thread| thread.join().unwrap());
+        looking.map(|thread| thread.join().unwrap())
+    });
+    until("all others are gone", || bench.poster().count() == stay.len());
+    assert_eq!(bench.poster().connections().collect::<HashSet<_>>(), stay);
+    let opened = opened.lock().unwrap();
+    for (id, fd) in found.iter().flatten() {
+        assert_eq!(opened.get(id), Some(fd), "{id} was found under {fd}");
+    }
 }
 
 #[test]

@@ -267,17 +267,24 @@ fn a_host_without_an_address_is_refused_by_name() {
     assert!(matches!(&error, Error::Unresolvable { address, .. } if address == url), "{error}");
 }
 
+/// In a process of its own, which root leaves to nobody.
 #[test]
 fn a_privileged_port_is_refused_by_name() {
-    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
-    if nix::unistd::geteuid().is_root() || first.trim() == "0" {
-        eprintln!("skipped: this user may listen on every port");
-        return;
-    }
-    let url = "tcp://127.0.0.1:1";
-    let error = refusal(Engine::builder().listen(url));
-    assert!(matches!(&error, Error::CannotListen { address, .. } if address == url), "{error}");
-    assert!(error.to_string().contains("not permitted"), "{error}");
+    alone("a_privileged_port_is_refused_by_name", || {
+        let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+        if first.trim() == "0" {
+            eprintln!("skipped: on this machine everybody may listen on every port");
+            return;
+        }
+        if nix::unistd::geteuid().is_root() {
+            nix::unistd::setuid(nix::unistd::Uid::from_raw(65_534)).unwrap();
+        }
+        let (url, free) = ("tcp://127.0.0.1:1", free_port());
+        let error = refusal(Engine::builder().listen(format!("tcp://127.0.0.1:{free}")).listen(url));
+        assert!(matches!(&error, Error::CannotListen { address, .. } if address == url), "{error}");
+        assert!(error.to_string().contains("not permitted"), "{error}");
+        TcpListener::bind(("127.0.0.1", free)).expect("nothing is half-started");
+    });
 }
 
 #[test]

@@ -1,4 +1,23 @@
-//! Ways in which the engine was once brought down, each as small as it goes.
+//! Ways in which the engine was once brought down, each as small as it goes, and bugs that other engines have shipped. Of
+//! those last, where it is shown that this one has them not:
+//!
+//! - A pooled connection reached through the stale descriptor or slot of the one before: `identity.rs`
+//!   (`a_late_command_never_reaches_a_reused_slot`, `an_event_of_a_connection_that_closed_in_the_same_turn_reaches_nobody`),
+//!   and `reuse.rs`.
+//! - No open because a job in the queue before it failed, or the queue was full: here.
+//! - A wake-up lost between draining the queue and going to sleep: `mailboxes.rs`
+//!   (`no_wake_up_is_lost_over_twenty_thousand_posts_to_a_sleeping_reactor`).
+//! - A close inside a callback that frees what the loop still holds: `closing_inside.rs`, from every callback in every way.
+//! - Bytes sent after a close for back-pressure: `backpressure.rs`
+//!   (`under_the_closing_policy_the_peer_gets_a_reset_and_no_further_byte_is_queued`).
+//! - Pongs dropped under back-pressure: to come with WebSocket.
+//! - Interest in writing left on, and a loop that spins for it: here, and `backpressure.rs`
+//!   (`a_blocked_writer_does_not_keep_the_reactor_turning`).
+//! - A slow reader that eats all memory: `backpressure.rs` (`a_peer_that_never_reads_costs_a_bounded_number_of_bytes`) and
+//!   `buffer_memory.rs` (`out_of_buffer_memory_a_slow_reader_gives_way_to_those_who_come`).
+//! - Running out of descriptors that spins the accept loop: `accepting.rs`
+//!   (`out_of_descriptors_the_main_reactor_sheds_and_recovers_without_spinning` and the three tests behind it).
+//! - Timers that keep dead connections alive: `timers.rs` (`timers_keep_nothing_alive_and_leave_nothing_behind`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -7,6 +26,7 @@ mod fixture;
 use std::{
     io::Write as _,
     net::TcpStream,
+    os::fd::AsRawFd as _,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -163,6 +183,59 @@ fn what_is_asked_beside_it_changes_nothing_of_the_order_of_bytes() {
     let mut client = server.connect();
     client.write_all(b"go").unwrap();
     assert_eq!(read_to_end(&mut client), (b"12345".to_vec(), Ending::Eof));
+    server.stop();
+}
+
+#[test]
+fn open_is_told_though_the_queue_before_it_was_full_of_jobs_that_fail() {
+    const CLIENTS: usize = 50;
+    let (server, ids) = telling_ids(local().reactors(1).mailbox(16));
+    for _ in 0..5 {
+        let blocked = server.block(0);
+        let job = |_: &mut Script, _: &mut Reactor<'_>| std::panic::resume_unwind(Box::new("as planned"));
+        let jobs = (0..100).filter(|_| server.poster.post(ReactorId(0), job).is_ok()).count();
+        assert_eq!(jobs, 16, "it is full");
+        let before = server.handle.count();
+        let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| server.connect()).collect();
+        eventually("all are accepted", || server.handle.count() == before + CLIENTS);
+        drop(blocked);
+        next_n(&ids, CLIENTS);
+        clients.iter_mut().for_each(|client| echo(client, b"open"));
+    }
+    eventually("the jobs have failed", || server.handle.stats().total().panics == 5 * 16);
+    server.stop();
+}
+
+/// What the kernel is asked to tell of a descriptor, by its own word (proc(5)): the events of `epoll_ctl(2)`.
+fn interest(fd: i32) -> u32 {
+    let lists = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+    let texts = lists.filter_map(|list| std::fs::read_to_string(list.ok()?.path()).ok());
+    for line in texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let ["tfd:", watched, "events:", events, ..] = words[..]
+            && watched.parse() == Ok(fd)
+        {
+            return u32::from_str_radix(events, 16).unwrap();
+        }
+    }
+    panic!("nobody watches {fd}");
+}
+
+#[test]
+fn interest_in_writing_lasts_for_as_long_as_something_is_queued() {
+    let (server, ids) = telling_ids(local().reactors(1).send_buffer(8 << 10));
+    let mut client = connect_with_window(server.at(), 8 << 10);
+    let id = next(&ids);
+    let fd = server.ask_conn(id, |conn, ()| conn.fd().unwrap().as_raw_fd());
+    let is_interested = || interest(fd) & nix::libc::EPOLLOUT as u32 != 0;
+    for _ in 0..3 {
+        assert!(!is_interested());
+        server.ask_conn(id, |conn, ()| assert!(!conn.send(vec![7; 1 << 20]).is_refused()));
+        eventually("it waits for room", is_interested);
+        expect(&mut client, &vec![7; 1 << 20]);
+        eventually("nothing is left to write", || !is_interested());
+        echo(&mut client, b"and goes on");
+    }
     server.stop();
 }
 

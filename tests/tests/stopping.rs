@@ -127,7 +127,7 @@ fn stops_amid_a_storm(reuse_port: bool) {
     }
     assert_eq!(handle.count(), 0, "none is on its way to a reactor that is gone");
     let total = handle.stats().total();
-    assert_eq!(total.accepted, total.closed + total.shed);
+    assert_eq!(total.accepted, total.closed, "those shed at the stop are not accepted ones");
 }
 
 #[test]
@@ -214,8 +214,11 @@ fn a_factory_that_panics_fails_the_start_and_leaves_nothing_running() {
         );
         assert!(TcpStream::connect(at).is_err(), "nobody listens");
         assert_eq!(descriptors(), before);
-        let threads = std::fs::read_dir("/proc/self/task").unwrap();
-        let names = threads.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        assert_eq!(names.filter(|name| name.starts_with("wheelhouse")).count(), 0);
+        // A thread that has been joined may be on the kernel's list for a moment longer.
+        eventually("no thread of the engine's is left", || {
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+            let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+            names.filter(|name| name.starts_with("wheelhouse")).count() == 0
+        });
     });
 }

@@ -264,3 +264,52 @@ fn a_reactors_own_timers_fire_move_and_are_taken_back() {
     assert!(fired.recv_timeout(ms(200)).is_err(), "once each");
     server.stop();
 }
+
+/// Two connections' timers and the reactor's own are due in one tick; the first to fire takes the others back, and sets all of
+/// them again.
+#[test]
+fn timers_of_others_can_be_cancelled_and_set_again_in_a_callback() {
+    const ROUNDS: u32 = 30;
+    let (told, fired) = channel();
+    let server = serve(local().reactors(1), move |_| {
+        let (told, also) = (told.clone(), told.clone());
+        // Whoever fires has fired; of the others, who was still set.
+        let mut left = ROUNDS;
+        let round = std::rc::Rc::new(std::cell::RefCell::new(move |reactor: &mut Reactor<'_>| {
+            let own = reactor.cancel_timer(TimerKind(1));
+            let ids = reactor.connections();
+            let mut conns = |deed: &mut dyn FnMut(&mut Conn<'_>)| {
+                ids.iter().for_each(|&id| deed(&mut reactor.conn(id).unwrap()));
+            };
+            let mut taken = usize::from(own);
+            conns(&mut |conn| taken += usize::from(conn.cancel_timer(TimerKind(1))));
+            left -= 1;
+            if left > 0 {
+                conns(&mut |conn| conn.set_timer(TimerKind(1), ms(2)));
+                reactor.set_timer(TimerKind(1), ms(2));
+            }
+            taken
+        }));
+        let same = std::rc::Rc::clone(&round);
+        Script::<()>::new()
+            .timer(move |conn, (), _| {
+                tell(&told, (round.borrow_mut())(conn.reactor()));
+                Action::Continue
+            })
+            .reactor_timer(move |reactor, _| tell(&also, (same.borrow_mut())(reactor)))
+    });
+    let mut clients = [server.connect(), server.connect()];
+    clients.iter_mut().for_each(|client| echo(client, b"x"));
+    server.ask(0, |_, reactor| {
+        for id in reactor.connections() {
+            reactor.conn(id).unwrap().set_timer(TimerKind(1), ms(20));
+        }
+        reactor.set_timer(TimerKind(1), ms(20));
+    });
+    for round in 0..ROUNDS {
+        assert_eq!(next(&fired), 2, "in round {round} one fired, and the other two were still set");
+    }
+    assert!(fired.recv_timeout(ms(100)).is_err());
+    assert_eq!(server.handle.stats().total().timers, 0);
+    server.stop();
+}

@@ -6,7 +6,10 @@ mod fixture;
 
 use std::{
     io::Write,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -47,43 +50,83 @@ fn a_silent_connection_is_closed_as_idle_and_not_early() {
     server.stop();
 }
 
-/// Does something more often than the idle timeout for twice as long as it is; whether it really was that often.
-fn often(idle: Duration, mut deed: impl FnMut()) -> bool {
-    let begun = Instant::now();
-    let (mut last, mut longest) = (begun, Duration::ZERO);
-    while begun.elapsed() < 2 * idle {
-        deed();
-        longest = longest.max(last.elapsed());
-        last = Instant::now();
-        thread::sleep(idle / 20);
-    }
-    longest.max(last.elapsed()) < idle / 2
-}
-
-#[test]
-fn input_alone_postpones_the_idle_deadline() {
-    let idle = ms(800);
+/// A connection that is idle after this long is kept busy for twice as long; it must not close before it has been idle for
+/// its time, by the reactor's own clock. `talks` says whether the peer sends, or the engine.
+fn postponed(talks: bool) {
+    let idle = ms(400);
+    let last = Arc::new(Mutex::new(None));
+    let (touched, asked) = (Arc::clone(&last), Arc::clone(&last));
     let (told, closes) = channel();
-    let server = serve(local().idle_timeout(idle), move |_| {
-        Script::new().message(|_, _, _| Action::Continue).close(closing(&told))
+    let server = serve(local().reactors(1).idle_timeout(idle), move |_| {
+        let (told, touched, asked) = (told.clone(), Arc::clone(&touched), Arc::clone(&asked));
+        Script::new()
+            .message(move |conn, (), _| {
+                *touched.lock().unwrap() = Some(conn.now());
+                Action::Continue
+            })
+            .close(move |closed, ()| {
+                let since = asked.lock().unwrap().map(|last| closed.reactor().now() - last);
+                tell(&told, (*closed.reason(), since));
+            })
     });
     let mut client = server.connect();
-    let was_often = often(idle, || drop(client.write_all(b"x")));
-    assert!(!was_often || closes.try_recv().is_err(), "it was active");
-    assert_eq!(next(&closes).1, CloseReason::Idle);
+    eventually("it is there", || server.handle.connections().count() == 1);
+    let id = server.handle.connections().next().unwrap();
+    let begun = Instant::now();
+    let mut times = 0;
+    while begun.elapsed() < 2 * idle && server.handle.is_open(id) {
+        let last = Arc::clone(&last);
+        match talks {
+            true => drop(client.write_all(b"x")),
+            false => drop(server.poster.post_to(id, move |_, conn, ()| {
+                assert!(!conn.send("x").is_refused());
+                *last.lock().unwrap() = Some(conn.now());
+            })),
+        }
+        times += 1;
+        thread::sleep(idle / 20);
+    }
+    let (reason, since) = next(&closes);
+    assert_eq!(reason, CloseReason::Idle);
+    assert!(since.unwrap() >= idle, "closed {since:?} after the last of {times} times that something went");
     server.stop();
 }
 
 #[test]
+fn input_alone_postpones_the_idle_deadline() {
+    postponed(true);
+}
+
+#[test]
 fn output_alone_postpones_the_idle_deadline() {
-    let idle = ms(800);
-    let (server, closes) = ending(local().idle_timeout(idle));
-    let mut client = server.connect();
-    echo(&mut client, b"x");
+    postponed(false);
+}
+
+/// The handler has sent it all long ago; that the kernel takes some of it now and then is activity too.
+#[test]
+fn a_queue_that_goes_down_postpones_the_idle_deadline() {
+    const PIECE: usize = 20_000;
+    let idle = ms(400);
+    let (server, closes) = ending(local().reactors(1).idle_timeout(idle).send_buffer(8 << 10));
+    let mut client = connect_with_window(server.at(), 8 << 10);
+    eventually("it is there", || server.handle.connections().count() == 1);
     let id = server.handle.connections().next().unwrap();
-    let was_often = often(idle, || server.handle.send(id, "x").unwrap());
-    assert!(!was_often || closes.try_recv().is_err(), "it was active");
-    assert_eq!(next(&closes).1, CloseReason::Idle);
+    assert!(server.ask_conn(id, |conn, ()| conn.send(vec![0; 100 * PIECE])).is_full());
+    // When somebody looked, and how many bytes the kernel had taken by then.
+    let mut looks = Vec::new();
+    let mut look = || looks.push((Instant::now(), server.handle.stats().total().bytes_out));
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * idle && server.handle.is_open(id) {
+        expect(&mut client, &[0; PIECE]);
+        look();
+        thread::sleep(idle / 20);
+    }
+    let (_, reason, at) = next(&closes);
+    look();
+    let last = (2..looks.len()).rfind(|&n| looks[n].1 > looks[n - 1].1).expect("the queue went down");
+    // It went down between two looks, or was counted a little later than that.
+    let since = at - looks[last - 2].0;
+    assert!(reason == CloseReason::Idle && since >= idle, "{reason} {since:?} after the kernel took some");
     server.stop();
 }
 
@@ -224,6 +267,74 @@ fn a_peer_that_leaves_a_graceful_close_unanswered_is_closed_in_time() {
     read_to_end(&mut polite);
     drop(polite);
     assert_eq!(next(&closes).1, CloseReason::Local);
+    server.stop();
+}
+
+/// For a reactor that was held up the clock jumps.
+#[test]
+fn after_a_jump_of_the_clock_all_that_is_due_comes_once_and_who_spoke_meanwhile_is_not_idle() {
+    let idle = ms(600);
+    let ((told, closes), (rang, timers)) = (channel(), channel());
+    let server = serve(local().reactors(1).idle_timeout(idle), move |_| {
+        let rang = rang.clone();
+        Script::new().close(closing(&told)).timer(move |conn, (), kind| {
+            tell(&rang, (conn.id(), kind.0));
+            Action::Continue
+        })
+    });
+    let (mut silent, mut talker) = (server.connect(), server.connect());
+    echo(&mut silent, b"once");
+    let at_first: Vec<ConnId> = server.handle.connections().collect();
+    echo(&mut talker, b"once");
+    let id = server.handle.connections().find(|id| !at_first[..1].contains(id)).unwrap();
+    server.ask_conn(id, |conn, ()| {
+        for kind in (1..=50).rev() {
+            conn.set_timer(TimerKind(kind), ms(u64::from(kind) * 5));
+        }
+    });
+    let blocked = server.block(0);
+    talker.write_all(b"meanwhile").unwrap();
+    thread::sleep(2 * idle);
+    drop(blocked);
+    expect(&mut talker, b"meanwhile");
+    for kind in 1..=50 {
+        assert_eq!(next(&timers), (id, kind), "in their order");
+    }
+    let (gone, reason, _) = next(&closes);
+    assert!(gone != id && reason == CloseReason::Idle);
+    assert_eq!(read_to_end(&mut silent), (vec![], Ending::Eof));
+    assert_eq!(next(&closes).0, id, "in its own time");
+    assert!(timers.try_recv().is_err(), "once each");
+    server.stop();
+}
+
+#[test]
+fn all_deadlines_of_a_connection_are_one_entry_of_the_wheel() {
+    let hour = Duration::from_secs(3600);
+    let listener = Listener::new("tcp://127.0.0.1:0").authentication(hour);
+    let builder = Engine::builder().listen(listener).reactors(2).idle_timeout(2 * hour).lifetime(3 * hour);
+    let (server, ids) =
+        telling_ids(builder.send_buffer(8 << 10).write_stall_timeout(Some(4 * hour)).close_timeout(hour));
+    let mut clients: Vec<_> = (0..100).map(|_| client(&server, &ids)).collect();
+    let pending = || server.handle.stats().total().timers;
+    eventually("one each", || pending() == 100);
+    for (n, (client, id)) in clients.iter_mut().enumerate() {
+        echo(client, b"activity");
+        let id = *id;
+        match n % 4 {
+            0 => assert!(server.ask_conn(id, |conn, ()| conn.send(vec![0; 3 << 20])).is_full()),
+            1 => server.ask_conn(id, |conn, ()| conn.authenticated()),
+            2 => server.ask_conn(id, move |conn, ()| conn.set_idle_timeout(Some(5 * hour))),
+            _ => server.handle.finish(id),
+        }
+    }
+    for (client, _) in clients.iter_mut().skip(3).step_by(4) {
+        assert_eq!(read_to_end(client), (vec![], Ending::Eof), "finished, and still there");
+    }
+    (0..2).for_each(|reactor| server.ask(reactor, |_, _| ()));
+    assert_eq!((pending(), server.handle.count()), (100, 100));
+    drop(clients);
+    eventually("they go with their connections", || server.handle.count() == 0 && pending() == 0);
     server.stop();
 }
 
