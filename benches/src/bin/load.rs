@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
-use wheelhouse_benches::load::{Limit, churn, echo, flood, idle, storm};
+use wheelhouse_benches::load::{Limit, churn, echo, flood, idle, overload, storm};
 use wheelhouse_benches::machine;
 
 #[derive(Parser)]
@@ -44,6 +44,31 @@ enum Pattern {
         /// Which of the three comes first: 0 to 2.
         #[arg(long, default_value_t = 0)]
         first: usize,
+    },
+    /// Quiet connections alone, alone again, and beside a crowd that is turned away.
+    Overload {
+        /// Where the crowd connects.
+        #[arg(long)]
+        crowd: SocketAddr,
+        #[arg(long)]
+        storm: overload::Storm,
+        #[arg(long, default_value_t = 100)]
+        quiet: usize,
+        /// Milliseconds from one message of a quiet connection to its next.
+        #[arg(long, default_value_t = 10)]
+        every: u64,
+        /// Milliseconds of each of the three stretches.
+        #[arg(long, default_value_t = 1_000)]
+        stretch: u64,
+        /// How many the crowd are.
+        #[arg(long)]
+        count: usize,
+        /// How many of them must have been closed before the storm is over.
+        #[arg(long)]
+        gone: usize,
+        /// The storm comes last, and not between the other two stretches.
+        #[arg(long)]
+        last: bool,
     },
     /// Opens connections and holds them until standard input closes.
     Idle {
@@ -123,6 +148,11 @@ fn main() -> io::Result<()> {
             let (every, stretch) = (Duration::from_millis(every), Duration::from_millis(stretch));
             let plan = flood::Plan { to, quiet, every, stretch, first };
             println!("{}", flood::run(&plan)?.to_json());
+        }
+        Pattern::Overload { crowd, storm, quiet, every, stretch, count, gone, last: is_last } => {
+            let (every, stretch) = (Duration::from_millis(every), Duration::from_millis(stretch));
+            let plan = overload::Plan { to, crowd, quiet, every, stretch, storm, count, gone, is_last };
+            println!("{}", overload::run(&plan)?.to_json());
         }
         Pattern::Idle { connections, at_once } => {
             let held =

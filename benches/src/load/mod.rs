@@ -6,6 +6,8 @@ pub mod churn;
 pub mod echo;
 pub mod flood;
 pub mod idle;
+pub mod overload;
+mod quiet;
 pub mod storm;
 
 use std::io;

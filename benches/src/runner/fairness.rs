@@ -16,16 +16,16 @@ use super::summary::Summary;
 use super::traffic::window;
 
 /// Most that the 99.9th percentile may be, as a multiple of the undisturbed one.
-const GOAL: f64 = 3.0;
+pub(crate) const GOAL: f64 = 3.0;
 
 /// The least share of its core that the load must have had.
 const LEAST_SHARE: f64 = 0.97;
 
 /// Alone, alone again, flooded: the places in what the load saw.
-const STRETCHES: [usize; 3] = [ALONE, AGAIN, FLOODED];
-const ALONE: usize = 0;
-const AGAIN: usize = 1;
-const FLOODED: usize = 2;
+const STRETCHES: [usize; 3] = [ALONE, AGAIN, DISTURBED];
+pub(crate) const ALONE: usize = 0;
+pub(crate) const AGAIN: usize = 1;
+pub(crate) const DISTURBED: usize = 2;
 
 /// The 99th percentile is shown too: a virtual machine that stops for 2 ms in 2 s sets the 99.9th alone.
 pub(crate) fn flood(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
@@ -39,9 +39,9 @@ pub(crate) fn flood(report: &mut Report, options: &Options, all: &[Contestant]) 
         for place in 0..count {
             let lane = &mut lanes[(place + round) % count];
             let mut saw = window(lane.contestant, options, &load)?;
-            if disturbed(&saw)? {
+            if is_disturbed(&saw)? {
                 saw = window(lane.contestant, options, &load)?;
-                lane.disturbances += usize::from(disturbed(&saw)?);
+                lane.disturbances += usize::from(is_disturbed(&saw)?);
             }
             lane.windows.push(saw);
         }
@@ -59,7 +59,7 @@ pub(crate) fn flood(report: &mut Report, options: &Options, all: &[Contestant]) 
 }
 
 /// The load spins: where it did not have its core to itself, neither ratio says much.
-fn disturbed(saw: &Value) -> io::Result<bool> {
+pub(crate) fn is_disturbed(saw: &Value) -> io::Result<bool> {
     for stretch in STRETCHES {
         let stretch = &saw["stretches"][stretch];
         if number(stretch, "load_cpu_ns")? / 1e9 < LEAST_SHARE * number(stretch, "seconds")? {
@@ -87,7 +87,7 @@ impl<'a> Lane<'a> {
             self.windows.iter().map(|saw| number(&saw["stretches"][stretch], figure)).collect()
         };
         let (calm, again) = (series(ALONE, "p999_ns")?, series(AGAIN, "p999_ns")?);
-        let (flooded, flooded_p99) = (series(FLOODED, "p999_ns")?, series(FLOODED, "p99_ns")?);
+        let (flooded, flooded_p99) = (series(DISTURBED, "p999_ns")?, series(DISTURBED, "p99_ns")?);
         let calm_p99 = series(ALONE, "p99_ns")?;
         let ratio = Summary::of_ratios(&flooded, &calm);
         let noise = Summary::of_ratios(&again, &calm);
@@ -128,8 +128,8 @@ mod tests {
     fn one_stretch_without_the_core_disturbs_the_window() {
         let stretch = |cpu: u64| json!({ "load_cpu_ns": cpu, "seconds": 1.0 });
         let window = |cpu: [u64; 3]| json!({ "stretches": cpu.map(stretch) });
-        assert!(!disturbed(&window([990_000_000; 3])).unwrap());
-        assert!(disturbed(&window([990_000_000, 960_000_000, 990_000_000])).unwrap());
-        assert!(disturbed(&json!({})).is_err());
+        assert!(!is_disturbed(&window([990_000_000; 3])).unwrap());
+        assert!(is_disturbed(&window([990_000_000, 960_000_000, 990_000_000])).unwrap());
+        assert!(is_disturbed(&json!({})).is_err());
     }
 }

@@ -10,6 +10,7 @@ mod counted;
 mod fairness;
 mod idle;
 mod lines;
+mod overload;
 mod reactors;
 mod report;
 mod soak;
@@ -33,7 +34,7 @@ use crate::machine;
 #[derive(Parser, Debug)]
 #[command(about = "Runs the servers side by side and prints a table for each row of goals")]
 pub struct Options {
-    /// Rows to run; all of them but the churn if none is named.
+    /// Rows to run; all of them but the churn and the overload if none is named.
     rows: Vec<Row>,
     /// Windows for each server in the rows of traffic.
     #[arg(long, default_value_t = 9)]
@@ -92,6 +93,9 @@ pub enum Row {
     N22,
     /// User instructions per message, by callgrind.
     Instructions,
+    /// Quiet connections while crowds are turned away: half-sent messages, peers that never read, tricklers, connects
+    /// beyond the cap. Only if named.
+    Overload,
     /// Connect, one echo, close, for minutes: fails where something does not come back. Only if named.
     Churn,
 }
@@ -102,9 +106,11 @@ pub enum Row {
 ///
 /// A server that would not start, a load that failed, a file that could not be written.
 pub fn run(options: &Options) -> io::Result<()> {
-    let all_but_the_long_one =
-        || Row::value_variants().iter().copied().filter(|row| *row != Row::Churn).collect();
-    let rows = if options.rows.is_empty() { all_but_the_long_one() } else { options.rows.clone() };
+    let all_but_the_long_ones = || {
+        let is_short = |row: &Row| !matches!(row, Row::Churn | Row::Overload);
+        Row::value_variants().iter().copied().filter(is_short).collect()
+    };
+    let rows = if options.rows.is_empty() { all_but_the_long_ones() } else { options.rows.clone() };
     println!("{}; {}", machine::describe(), machine::busyness());
     println!();
     let contestants = contestant::present(&options.only)?;
@@ -132,6 +138,7 @@ fn run_row(row: Row, options: &Options, all: &[Contestant], report: &mut Report)
         Row::N17 => reactors::two_against_one(report, options),
         Row::N19 => counted::allocations(report, options, all),
         Row::N22 => turns::longest(report, options),
+        Row::Overload => overload::quiet_beside_crowds(report, options),
         Row::Churn => soak::churn(report, options),
         Row::Instructions => counted::instructions(report, options, all),
     }

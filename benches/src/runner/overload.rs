@@ -1,0 +1,193 @@
+//! What quiet connections notice of a crowd that is turned away: as N16, with a storm in the place of the flood.
+//!
+//! Every window has a server of its own, whose bounds the storm meets; what it closes the crowd for is looked at, so that
+//! a storm that did not happen is an error and not a good figure.
+
+use std::io;
+
+use serde_json::Value;
+
+use super::Options;
+use super::child::{Server, number};
+use super::contestant::{Contestant, OURS, OURS_REUSE_PORT};
+use super::fairness::{AGAIN, ALONE, DISTURBED, GOAL, is_disturbed};
+use super::report::{Report, verdict};
+use super::summary::Summary;
+
+const SERVERS: [Contestant; 2] = [
+    Contestant { program: "wheelhouse_overload", ..OURS },
+    Contestant { program: "wheelhouse_overload", ..OURS_REUSE_PORT },
+];
+
+/// Quiet connections.
+const QUIET: usize = 100;
+
+/// Never-readers, tricklers, and those inside while others knock.
+const NEVER_READ: usize = 10_000;
+const TRICKLE: usize = 1_000;
+const INSIDE: usize = 1_000;
+
+/// What half a message is kept in, and what there is of that.
+const KEPT: usize = 4_096;
+const MEMORY: usize = 16 << 20;
+
+/// One kind of overload.
+struct Overload {
+    title: String,
+    /// The load's name for it.
+    storm: &'static str,
+    /// The server's bounds.
+    bounds: Vec<String>,
+    count: usize,
+    /// How many are closed of it, and the only reason; none where they are turned away before they are open.
+    gone: usize,
+    reason: Option<&'static str>,
+}
+
+fn overloads(options: &Options) -> [Overload; 4] {
+    let half = options.idle;
+    let never = options.idle.min(NEVER_READ);
+    [
+        Overload {
+            title: format!("{half} come and send half a message"),
+            storm: "half-sent",
+            bounds: vec![format!("--buffer-memory={MEMORY}")],
+            count: half,
+            gone: half.saturating_sub(MEMORY / KEPT),
+            reason: Some("MemoryPressure"),
+        },
+        Overload {
+            title: format!("{never} never read their broadcasts"),
+            storm: "never-read",
+            bounds: vec!["--limit=4096".to_owned(), "--send-buffer=2048".to_owned()],
+            count: never,
+            gone: never,
+            reason: Some("BackPressure"),
+        },
+        Overload {
+            title: format!("{TRICKLE} send byte by byte"),
+            storm: "trickle",
+            bounds: vec!["--minimum-rate=1000".to_owned()],
+            count: TRICKLE,
+            gone: TRICKLE,
+            reason: Some("SlowPeer"),
+        },
+        Overload {
+            title: "others connect in vain".to_owned(),
+            storm: "connects",
+            bounds: vec![format!("--most={}", QUIET + INSIDE)],
+            count: INSIDE,
+            gone: 0,
+            reason: None,
+        },
+    ]
+}
+
+/// A table of the quiet ones' latencies.
+pub(crate) fn quiet_beside_crowds(report: &mut Report, options: &Options) -> io::Result<()> {
+    let columns = "server | crowd | p99.9 us alone | in the storm | x alone | middle half (all) | again x alone | \
+                   middle half (all) | p99 x alone | middle half (all) | storm s | closed or shed | goal";
+    report.table("Overload: 100 quiet connections, each with a message in 10 ms, while a crowd ...", columns);
+    let mut disturbances = 0;
+    let mut count = 0;
+    for overload in overloads(options) {
+        for contestant in &SERVERS {
+            let mut lane = Lane::default();
+            for round in 0..options.rounds.div_ceil(2).max(1) {
+                lane.add(|| window(contestant, options, &overload, round))?;
+            }
+            lane.print(report, contestant, &overload)?;
+            disturbances += lane.disturbances;
+            count += lane.windows.len();
+        }
+    }
+    report.end();
+    report.note_disturbances(disturbances, count);
+    Ok(())
+}
+
+/// One server, one storm.
+fn window(
+    contestant: &Contestant,
+    options: &Options,
+    overload: &Overload,
+    round: usize,
+) -> io::Result<Value> {
+    let bounds: Vec<&str> = overload.bounds.iter().map(String::as_str).collect();
+    let mut server = Server::start_under(&[], contestant, options, &bounds)?;
+    let mut load = vec![
+        "overload".to_owned(),
+        format!("--crowd={}", server.ask("crowd")?),
+        format!("--storm={}", overload.storm),
+        format!("--quiet={QUIET}"),
+        format!("--stretch={}", options.millis * 4),
+        format!("--count={}", overload.count),
+        format!("--gone={}", overload.gone),
+    ];
+    if round % 2 == 1 {
+        load.push("--last".to_owned());
+    }
+    let saw = server.load(&load, options)?;
+    let closed = server.ask_json("closed")?;
+    let shed = number(&server.counters()?, "shed")?;
+    server.stop()?;
+    let happened = match overload.reason {
+        Some(reason) => closed[reason].as_u64() == Some(overload.gone as u64),
+        None => shed > 0.0 && shed == number(&saw, "came")?,
+    };
+    match happened {
+        true => Ok(saw),
+        false => Err(io::Error::other(format!("{}: closed {closed}, shed {shed}, {saw}", overload.title))),
+    }
+}
+
+/// The windows of one server in one storm, in the order of the rounds.
+#[derive(Default)]
+struct Lane {
+    windows: Vec<Value>,
+    /// Windows in which others took part of the core, twice running.
+    disturbances: usize,
+}
+
+impl Lane {
+    fn add(&mut self, window: impl Fn() -> io::Result<Value>) -> io::Result<()> {
+        let mut saw = window()?;
+        if is_disturbed(&saw)? {
+            saw = window()?;
+            self.disturbances += usize::from(is_disturbed(&saw)?);
+        }
+        self.windows.push(saw);
+        Ok(())
+    }
+
+    fn print(&self, report: &mut Report, contestant: &Contestant, overload: &Overload) -> io::Result<()> {
+        let series = |stretch: usize, figure: &str| -> io::Result<Vec<f64>> {
+            self.windows.iter().map(|saw| number(&saw["stretches"][stretch], figure)).collect()
+        };
+        let (alone, again) = (series(ALONE, "p999_ns")?, series(AGAIN, "p999_ns")?);
+        let stormy = series(DISTURBED, "p999_ns")?;
+        let ratio = Summary::of_ratios(&stormy, &alone);
+        let noise = Summary::of_ratios(&again, &alone);
+        let p99 = Summary::of_ratios(&series(DISTURBED, "p99_ns")?, &series(ALONE, "p99_ns")?);
+        let ended = self.windows.iter().map(|saw| number(saw, "ended")).collect::<io::Result<Vec<_>>>()?;
+        let micros = |series: Vec<f64>| format!("{:.0}", Summary::of(series).median / 1e3);
+        let goal = match self.disturbances * 2 > self.windows.len() {
+            // What disturbs both stretches brings their ratio down.
+            true => format!("under {GOAL:.0}: not known"),
+            false => verdict(ratio.median, GOAL, noise.spread()),
+        };
+        report.line(&format!(
+            "{} | {} | {} | {} | {ratio} | {noise} | {p99} | {:.2} | {:.0} | {goal}",
+            contestant.name,
+            overload.title,
+            micros(alone),
+            micros(stormy),
+            Summary::of(series(DISTURBED, "seconds")?).median,
+            Summary::of(ended).median,
+        ));
+        report.keep("overload", contestant.name, &format!("{}: p999_ratio", overload.storm), ratio);
+        report.keep("overload", contestant.name, &format!("{}: p999_again_ratio", overload.storm), noise);
+        report.keep("overload", contestant.name, &format!("{}: p99_ratio", overload.storm), p99);
+        Ok(())
+    }
+}
