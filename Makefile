@@ -40,18 +40,18 @@ sanitize-address:
 		--target-dir target/sanitize/address -p wheelhouse -p wheelhouse-ring -p wheelhouse-wheel --lib --tests -- $(ARGS)
 
 # The engine's tests and the whole engine's. The standard library is built with them: in the one that comes with the
-# toolchain ThreadSanitizer sees no locks, and takes what they guard for races. So there is nothing to suppress. Left out are:
-#   memory_goes_back: it asks the system for the process's memory, and the sanitizer keeps what is freed;
-#   a_flood_on_one_listener: three threads connect as fast as they can, faster than a reactor closes that is watched,
-#     until the process has no descriptor left.
+# toolchain ThreadSanitizer sees no locks, and takes what they guard for races. So there is nothing to suppress. Left out:
+#   memory_goes_back_after_each_storm: it measures the process's memory, and the sanitizer keeps what is freed;
+#   a_flood_on_one_listener_does_not_shut_out_another: its clients come faster than a reactor under the sanitizer closes
+#     them, until the process has no descriptor left.
 sanitize-thread:
 	$(call needs,rustc +nightly --version,the nightly toolchain: rustup toolchain install nightly)
 	$(call needs,ls "$$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock",the sources of the standard library: rustup component add rust-src --toolchain nightly)
 	RUSTFLAGS="-Zsanitizer=thread $(SANITIZED)" $(CARGO) +nightly test -Zbuild-std --target $(HOST) --locked \
-		--target-dir target/sanitize/thread -p wheelhouse -p wheelhouse-tests --lib --tests --no-fail-fast -- \
-		--skip memory_goes_back --skip a_flood_on_one_listener $(ARGS)
+		--target-dir target/sanitize/thread -p wheelhouse -p wheelhouse-tests --lib --tests -- \
+		--skip memory_goes_back_after_each_storm --skip a_flood_on_one_listener_does_not_shut_out_another $(ARGS)
 
-# The libraries that come with the toolchain are built without a sanitizer, and those beside them with one.
+# What comes with the toolchain is built without a sanitizer, what is built here with one.
 SANITIZED = -Cunsafe-allow-abi-mismatch=sanitizer
 HOST = x86_64-unknown-linux-gnu
 # $(call needs,command that fails without it,what it is): says what to install, and installs nothing.
