@@ -89,11 +89,11 @@ fn a_silent_peer_that_answers_lives_longer_than_the_timeout() {
 }
 
 #[test]
-fn a_peer_that_does_not_answer_is_pinged_once_and_let_go() {
+fn a_peer_that_does_not_answer_is_asked_again_and_let_go() {
     let (server, events) = telling(Engine::builder().listen(listener(20 * MS, 100 * MS)));
     let began = Instant::now();
     let mut client = server.connect();
-    assert_eq!(read_to_end(&mut client), (b"PING\n".to_vec(), Ending::Eof));
+    assert_only_pings(read_to_end(&mut client), 4);
     assert!(began.elapsed() >= 100 * MS);
     assert_eq!(next(&events), Told::Close(CloseReason::Idle));
 }
@@ -105,13 +105,13 @@ fn one_that_we_dialled_and_one_that_we_adopted_are_asked_too() {
     let dialled = Connect::to(url).framing(words()).heartbeat(20 * MS, 100 * MS);
     server.handle.connect(On::Any, dialled).unwrap();
     let mut accepted = accept(&peer);
-    assert_eq!(read_to_end(&mut accepted), (b"PING\n".to_vec(), Ending::Eof));
+    assert_only_pings(read_to_end(&mut accepted), 4);
     assert_eq!(next(&events), Told::Close(CloseReason::Idle));
     let mut client = connect(peer.local_addr().unwrap());
     let ours = peer.accept().unwrap().0;
     let adopted = Adopt::new(ours).framing(words()).heartbeat(20 * MS, 100 * MS);
     server.handle.adopt(On::Any, adopted).unwrap();
-    assert_eq!(read_to_end(&mut client), (b"PING\n".to_vec(), Ending::Eof));
+    assert_only_pings(read_to_end(&mut client), 4);
     assert_eq!(next(&events), Told::Close(CloseReason::Idle));
 }
 
@@ -120,8 +120,16 @@ fn our_own_pings_are_no_sign_of_life_for_the_idle_timeout_either() {
     let builder = Engine::builder().listen(listener(10 * MS, HOUR)).idle_timeout(300 * MS);
     let (server, events) = telling(builder);
     let mut client = server.connect();
-    assert_eq!(read_to_end(&mut client).0, b"PING\n");
+    assert_only_pings(read_to_end(&mut client), 29);
     assert_eq!(next(&events), Told::Close(CloseReason::Idle));
+}
+
+/// At least one, as many as there was time for at most (fewer where the machine was busy), and then the end.
+#[track_caller]
+fn assert_only_pings((heard, ending): (Vec<u8>, Ending), most: usize) {
+    assert_eq!(ending, Ending::Eof);
+    assert!(heard.chunks(5).all(|ping| ping == b"PING\n"), "{}", heard.escape_ascii());
+    assert!((1..=most).contains(&(heard.len() / 5)), "{} pings", heard.len() / 5);
 }
 
 #[test]

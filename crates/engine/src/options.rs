@@ -8,7 +8,7 @@ use crate::{Balance, Error, Result};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OptionInfo {
-    /// The builder's method of the same name.
+    /// The builder's method of the same name; where it takes several numbers, followed by which of them.
     pub name: &'static str,
     /// What its numbers count: bytes, ms, connections.
     pub unit: &'static str,
