@@ -46,9 +46,11 @@ use crate::{
 
 /// Events served in one turn, at most: what the kernel told of at once is brought to an end over several turns, so that
 /// timers, commands and mass work have their share between them.
-const EVENTS: usize = 512;
-/// Connections of one list served in one turn, at most: those to be read, flushed, told or buried.
+const EVENTS: usize = 256;
+/// Connections of one list served in one turn, at most: those to be read, flushed or told.
 const SLICE: usize = 512;
+/// Connections buried in one turn, at most: closing a socket takes the kernel longest.
+const BURIALS: usize = 128;
 /// Commands carried out in one turn, at most.
 const COMMANDS: usize = 256;
 /// Timers fired in one turn, at most, and slots or entries the wheel moves for them.

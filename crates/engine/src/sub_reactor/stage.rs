@@ -124,7 +124,7 @@ impl<H: Handler> Stage<H> {
     pub(super) fn bury_doomed(&mut self) {
         // A callback may doom others, or dial in vain: they are appended, and wait for the next turn, as those do that are
         // more than a turn's share.
-        let count = self.core.doomed.len().min(super::SLICE);
+        let count = self.core.doomed.len().min(super::BURIALS);
         for index in 0..count {
             let doomed = &mut self.core.doomed[index];
             let key = doomed.key;
