@@ -34,14 +34,11 @@ fn most_in_all(reuse_port: bool) {
     // The quiet come first, and count.
     let most = MOST + Quiet::N;
     let mut remote = Remote::start(&format!("framing=lines most={most} reuse_port={reuse_port}"));
-    let quiet = Quiet::start(remote.quiet);
+    let quiet = Quiet::start(&mut remote);
     quiet.are_served();
     // Two reactors that listen for themselves may each let in the last one.
     let over = usize::from(reuse_port);
-    let mut crowd = Crowd::of(FLOOD, remote.crowd);
-    in_the_end("all are in or shed", || {
-        remote.count("opened") + remote.count("shed") == (FLOOD + Quiet::N) as u64
-    });
+    let mut crowd = Crowd::of(FLOOD, &mut remote);
     let came_in = remote.count("opened") as usize - Quiet::N;
     assert!((MOST..=MOST + over).contains(&came_in), "{came_in} of at most {MOST}");
     in_the_end("who is shed sees it at once", || inside(&crowd.clients) == came_in);
@@ -51,10 +48,7 @@ fn most_in_all(reuse_port: bool) {
     crowd.clients.retain(is_in);
     crowd.clients.truncate(MOST - LEAVE);
     in_the_end("there is room", || remote.count("connections") == (MOST - LEAVE + Quiet::N) as u64);
-    let again = Crowd::of(10 * LEAVE, remote.crowd);
-    in_the_end("all are in or shed again", || {
-        remote.count("opened") + remote.count("shed") == (FLOOD + 10 * LEAVE + Quiet::N) as u64
-    });
+    let again = Crowd::of(10 * LEAVE, &mut remote);
     let came_in = remote.count("opened") as usize - came_in - Quiet::N;
     assert!((LEAVE..=LEAVE + over).contains(&came_in), "{came_in} in the places of {LEAVE}");
     in_the_end("they see it", || inside(&again.clients) == came_in);
@@ -81,12 +75,14 @@ fn address(n: usize) -> Ipv4Addr {
 }
 
 /// So many connects from each address; by address.
-fn flood(remote: &Remote, each: usize) -> Vec<Vec<TcpStream>> {
+fn flood(remote: &mut Remote, each: usize) -> Vec<Vec<TcpStream>> {
     let mut all: Vec<Vec<TcpStream>> = (0..ADDRESSES).map(|_| Vec::new()).collect();
     for _ in 0..each {
+        let before = remote.taken();
         for (n, of_one) in all.iter_mut().enumerate() {
             of_one.push(dial(remote.crowd, Some(address(n)), None));
         }
+        remote.has_taken(before + ADDRESSES);
     }
     all
 }
@@ -105,10 +101,10 @@ fn most_of_one_address(reuse_port: bool) {
     let _alone = alone_with((6 * ADDRESSES + 200) as u64);
     let options = format!("framing=lines most_per_address={MOST} reuse_port={reuse_port}");
     let mut remote = Remote::start(&options);
-    let quiet = Quiet::start(remote.quiet);
+    let quiet = Quiet::start(&mut remote);
     for _ in 0..2 {
         let shed = remote.count("shed");
-        let mut all = flood(&remote, 2 * MOST);
+        let mut all = flood(&mut remote, 2 * MOST);
         each_has(MOST, &all, &mut remote, shed);
         quiet.are_served();
         // One of each leaves, and one of each comes in.
@@ -119,7 +115,7 @@ fn most_of_one_address(reuse_port: bool) {
         let left = (ADDRESSES * (MOST - 1) + Quiet::N) as u64;
         in_the_end("there is room", || remote.count("connections") == left);
         let shed = remote.count("shed");
-        let again = flood(&remote, 2);
+        let again = flood(&mut remote, 2);
         each_has(1, &again, &mut remote, shed);
         quiet.are_served();
         drop((all, again));

@@ -7,7 +7,10 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::{fixture::PATIENCE, in_the_end};
+use crate::{fixture::PATIENCE, in_the_end, remote::Remote};
+
+/// Connects that the engine has not taken yet: fewer than its backlog.
+pub(crate) const AT_ONCE: usize = 1_000;
 
 /// Many connections, in the order in which they came. Their sockets do not block.
 #[derive(Default)]
@@ -16,15 +19,29 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// So many of them, one after the other.
-    pub(crate) fn of(n: usize, at: SocketAddr) -> Crowd {
-        Crowd { clients: (0..n).map(|_| dial(at, None, None)).collect() }
+    /// So many of them, one after the other, as fast as the engine takes them: none is left to the kernel's patience.
+    #[track_caller]
+    pub(crate) fn of(n: usize, remote: &mut Remote) -> Crowd {
+        Crowd::dialled(n, remote, |to| dial(to, None, None))
     }
 
     /// As [`Crowd::of`], with receive buffers as small as the kernel makes them: what is sent to one that does not read
     /// stays with the engine.
-    pub(crate) fn narrow(n: usize, at: SocketAddr) -> Crowd {
-        Crowd { clients: (0..n).map(|_| dial(at, None, Some(1))).collect() }
+    #[track_caller]
+    pub(crate) fn narrow(n: usize, remote: &mut Remote) -> Crowd {
+        Crowd::dialled(n, remote, |to| dial(to, None, Some(1)))
+    }
+
+    #[track_caller]
+    fn dialled(n: usize, remote: &mut Remote, dial: impl Fn(SocketAddr) -> TcpStream) -> Crowd {
+        let (to, before) = (remote.crowd, remote.taken());
+        let mut clients = Vec::with_capacity(n);
+        while clients.len() < n {
+            let more = AT_ONCE.min(n - clients.len());
+            clients.extend((0..more).map(|_| dial(to)));
+            remote.has_taken(before + clients.len());
+        }
+        Crowd { clients }
     }
 
     /// One more, with a receive buffer as small.

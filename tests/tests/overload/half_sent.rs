@@ -34,9 +34,8 @@ fn rest(framing: &str) -> Vec<u8> {
 fn of_a_byte(framing: &str) {
     let _alone = alone_with(DESCRIPTORS);
     let mut remote = Remote::start(&format!("framing={framing}"));
-    let quiet = Quiet::start(remote.quiet);
-    let mut crowd = Crowd::of(PEERS, remote.crowd);
-    remote.has_opened(PEERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let mut crowd = Crowd::of(PEERS, &mut remote);
     let idle = remote.grown();
     assert!(idle <= PEERS * CONNECTION + SLACK, "{idle} B for {PEERS} idle connections");
     // A length of 4 bytes, of which the first is zero; or a line's first letter.
@@ -96,9 +95,8 @@ fn only_who_fits_in_stays(crowd: &Crowd, remote: &mut Remote) {
 fn of_kilobytes(framing: &str) {
     let _alone = alone_with(DESCRIPTORS);
     let mut remote = Remote::start(&format!("framing={framing} gives_way=greatest buffer_memory={MEMORY}"));
-    let quiet = Quiet::start(remote.quiet);
-    let mut crowd = Crowd::of(PEERS, remote.crowd);
-    remote.has_opened(PEERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let mut crowd = Crowd::of(PEERS, &mut remote);
     say_half(&mut crowd.clients, framing, &mut remote);
     only_who_fits_in_stays(&crowd, &mut remote);
     quiet.are_served();
@@ -131,9 +129,8 @@ fn half_messages_take_the_buffer_memory_and_no_more() {
 fn whoever_holds_memory_keeps_it_where_the_asking_give_way() {
     let _alone = alone_with(DESCRIPTORS);
     let mut remote = Remote::start(&format!("framing=lines gives_way=asking buffer_memory={MEMORY}"));
-    let quiet = Quiet::start(remote.quiet);
-    let mut crowd = Crowd::of(PEERS, remote.crowd);
-    remote.has_opened(PEERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let mut crowd = Crowd::of(PEERS, &mut remote);
     let early = STAY - 1;
     say_half(&mut crowd.clients[..early], "lines", &mut remote);
     in_the_end("all is kept", || remote.count("buffered") == (early * KEPT) as u64);
@@ -152,9 +149,8 @@ fn announced_sizes_take_the_buffer_memory_and_no_more() {
     let _alone = alone_with(DESCRIPTORS);
     const ANNOUNCE: usize = 1_500;
     let mut remote = Remote::start(&format!("framing=lengths gives_way=greatest buffer_memory={MEMORY}"));
-    let quiet = Quiet::start(remote.quiet);
-    let mut crowd = Crowd::of(ANNOUNCE, remote.crowd);
-    remote.has_opened(ANNOUNCE + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let mut crowd = Crowd::of(ANNOUNCE, &mut remote);
     crowd.say(&(ANNOUNCED as u32).to_be_bytes());
     in_the_end("all have announced", || remote.unanswered() == 4 * ANNOUNCE);
     // What is allocated for them beside their storage.
@@ -178,16 +174,15 @@ fn announced_sizes_take_the_buffer_memory_and_no_more() {
 fn the_memory_goes_back_though_the_connections_stay() {
     let _alone = alone_with(DESCRIPTORS);
     let mut remote = Remote::start("framing=lines");
-    let quiet = Quiet::start(remote.quiet);
-    let mut crowd = Crowd::of(PEERS, remote.crowd);
-    remote.has_opened(PEERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let mut crowd = Crowd::of(PEERS, &mut remote);
     crowd.say(&half("lines"));
     in_the_end("all is kept", || remote.count("buffered") == (PEERS * KEPT) as u64);
     assert!(remote.grown() >= PEERS * HALF);
     crowd.say(&rest("lines"));
     in_the_end("the buffers are given back", || remote.count("buffered") == 0);
     in_the_end("the memory goes back", || remote.grown() <= PEERS * CONNECTION + SLACK);
+    assert_eq!(remote.count("connections"), (PEERS + Quiet::N) as u64);
     quiet.were_served();
-    in_the_end("only the crowd is left", || remote.count("connections") == PEERS as u64);
     remote.stop();
 }

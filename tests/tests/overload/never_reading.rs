@@ -82,9 +82,8 @@ fn all_went_for(reason: &str, remote: &mut Remote, crowd: &Crowd) {
 fn at_the_limit(by: By) {
     let _alone = alone_with(DESCRIPTORS);
     let mut remote = Remote::start(&format!("framing=raw beyond=close limit={LIMIT} {KERNEL}"));
-    let quiet = Quiet::start(remote.quiet);
-    let crowd = Crowd::narrow(PEERS, remote.crowd);
-    remote.has_opened(PEERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let crowd = Crowd::narrow(PEERS, &mut remote);
     // Copied bytes are kept in storage of the next power of two, which the limit is.
     flood(&mut remote, by, PEERS * LIMIT, "all go beyond their limits", |remote| {
         remote.closed_for("BackPressure") == PEERS as u64
@@ -116,9 +115,8 @@ fn at_the_buffer_memory(by: By, gives_way: &str) {
         "framing=raw beyond=refuse limit=65536 buffer_memory={MEMORY} gives_way={gives_way} {KERNEL}"
     );
     let mut remote = Remote::start(&options);
-    let quiet = Quiet::start(remote.quiet);
-    let crowd = Crowd::narrow(PEERS, remote.crowd);
-    remote.has_opened(PEERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let crowd = Crowd::narrow(PEERS, &mut remote);
     // Those who are left fit in with all that they may have.
     let fit = MEMORY / 65_536;
     flood(&mut remote, by, MEMORY, "those who do not fit in give way", |remote| {
@@ -161,10 +159,12 @@ struct Readers {
 }
 
 impl Readers {
-    fn start(n: usize, remote: &Remote) -> Readers {
+    #[track_caller]
+    fn start(n: usize, remote: &mut Remote) -> Readers {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
         let mut clients: Vec<_> = (0..n).map(|_| dial(remote.crowd, None, None)).collect();
+        remote.has_taken(n + Quiet::N);
         let thread = thread::spawn(move || {
             let (mut got, mut bytes) = (0, [0; 16 << 10]);
             while !over.load(Ordering::Relaxed) {
@@ -195,10 +195,9 @@ fn writes_that_stall_end_at_their_time_and_those_who_read_stay() {
     let _alone = alone_with(DESCRIPTORS);
     let options = format!("framing=raw beyond=refuse limit={LIMIT} write_stall=2000 {KERNEL}");
     let mut remote = Remote::start(&options);
-    let quiet = Quiet::start(remote.quiet);
-    let readers = Readers::start(READERS, &remote);
-    let crowd = Crowd::narrow(PEERS, remote.crowd);
-    remote.has_opened(PEERS + READERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let readers = Readers::start(READERS, &mut remote);
+    let crowd = Crowd::narrow(PEERS, &mut remote);
     let began = Instant::now();
     let mut first = None;
     flood(&mut remote, By::Broadcast, (PEERS + READERS) * LIMIT, "all stall for too long", |remote| {

@@ -1,7 +1,7 @@
 //! Those who do no harm.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,6 +14,7 @@ use crate::{
     crowd::dial,
     fixture::{echo, impatient},
     in_the_end,
+    remote::Remote,
 };
 
 /// Connections that say something and want it back, all the time; none waits longer than the fixture's patience.
@@ -32,16 +33,19 @@ impl Quiet {
     /// How many they are.
     pub(crate) const N: usize = 20;
 
-    pub(crate) fn start(at: SocketAddr) -> Quiet {
+    #[track_caller]
+    pub(crate) fn start(remote: &mut Remote) -> Quiet {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         // Each has an address of its own: no cap on one's connections keeps them out.
         let address = |n: usize| Ipv4Addr::new(127, 0, 2, 1 + n as u8);
-        let mut clients: Vec<TcpStream> = (0..Quiet::N).map(|n| dial(at, Some(address(n)), None)).collect();
+        let mut clients: Vec<TcpStream> =
+            (0..Quiet::N).map(|n| dial(remote.quiet, Some(address(n)), None)).collect();
         for client in &clients {
             client.set_nonblocking(false).unwrap();
             impatient(client);
         }
+        remote.has_taken(Quiet::N);
         let thread = thread::spawn(move || {
             while !theirs.is_over.load(Ordering::Relaxed) {
                 let round = theirs.rounds.load(Ordering::Relaxed);

@@ -65,10 +65,17 @@ impl Remote {
         (counters["bytes_in"] - counters["bytes_out"]) as usize
     }
 
-    /// Waits until so many have been let in, the quiet among them or not.
+    /// Connections that were let in, or turned away.
     #[track_caller]
-    pub(crate) fn has_opened(&mut self, connections: usize) {
-        in_the_end("all are in", || self.count("opened") >= connections as u64);
+    pub(crate) fn taken(&mut self) -> usize {
+        let counters = self.pairs("counters");
+        (counters["opened"] + counters["shed"]) as usize
+    }
+
+    /// Waits until all of them are: nobody is still on his way in.
+    #[track_caller]
+    pub(crate) fn has_taken(&mut self, connections: usize) {
+        in_the_end("they are in, or shed", || self.taken() == connections);
     }
 
     /// How many of the crowd were closed, by reason.

@@ -19,9 +19,8 @@ fn a_shared_payload_that_is_never_read_costs_its_bytes_once() {
     const LIMIT: usize = 4 * SHARED;
     let _alone = alone_with(DESCRIPTORS);
     let mut remote = Remote::start(&format!("framing=raw beyond=refuse limit={LIMIT} {KERNEL}"));
-    let quiet = Quiet::start(remote.quiet);
-    let crowd = Crowd::narrow(PEERS, remote.crowd);
-    remote.has_opened(PEERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let crowd = Crowd::narrow(PEERS, &mut remote);
     in_the_end("all queues are at their limit", || {
         remote.broadcast(SHARED, 1);
         let refused = remote.count("refused");
@@ -43,11 +42,10 @@ fn a_shared_payload_that_is_never_read_costs_its_bytes_once() {
 #[test]
 fn small_broadcasts_that_are_never_read_take_the_buffer_memory_and_no_more() {
     let _alone = alone_with(DESCRIPTORS);
-    let options = format!("framing=raw beyond=refuse limit=524288 buffer_memory={MEMORY} {KERNEL}");
+    let options = format!("framing=raw beyond=refuse limit=262144 buffer_memory={MEMORY} {KERNEL}");
     let mut remote = Remote::start(&options);
-    let quiet = Quiet::start(remote.quiet);
-    let crowd = Crowd::narrow(PEERS, remote.crowd);
-    remote.has_opened(PEERS + Quiet::N);
+    let quiet = Quiet::start(&mut remote);
+    let crowd = Crowd::narrow(PEERS, &mut remote);
     let bound = 2 * MEMORY + PEERS * (CONNECTION + QUEUE) + SLACK;
     in_the_end("those who do not fit in give way, the others are at their limit", || {
         remote.broadcast(1024, 10);
@@ -66,17 +64,16 @@ fn small_broadcasts_that_are_never_read_take_the_buffer_memory_and_no_more() {
 /// Who comes later keeps later ones: the payloads are shared no more.
 #[test]
 fn broadcasts_that_each_keeps_for_himself_take_the_buffer_memory_and_no_more() {
-    const LATE: usize = 2_000;
+    const LATE: usize = 1_000;
     const LIMIT: usize = 64 << 10;
     let _alone = alone_with(DESCRIPTORS);
     let options = format!("framing=raw beyond=refuse limit={LIMIT} buffer_memory={MEMORY} {KERNEL}");
     let mut remote = Remote::start(&options);
-    let quiet = Quiet::start(remote.quiet);
+    let quiet = Quiet::start(&mut remote);
     let mut crowd = Crowd::default();
     let bound = 2 * MEMORY + LATE * (CONNECTION + QUEUE) + SLACK;
     for n in 0..LATE {
         crowd.join(remote.crowd);
-        remote.has_opened(n + 1 + Quiet::N);
         remote.broadcast(LIMIT / 4, 5);
         let grown = remote.grown();
         assert!(grown <= bound, "{grown} B with {n} peers instead of at most {bound}");

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -34,10 +34,12 @@ struct Fast {
 }
 
 impl Fast {
-    fn start(at: SocketAddr) -> Fast {
+    #[track_caller]
+    fn start(remote: &mut Remote) -> Fast {
         let (is_over, lines) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (over, done) = (Arc::clone(&is_over), Arc::clone(&lines));
-        let mut clients: Vec<TcpStream> = (0..FAST).map(|_| connect(at)).collect();
+        let mut clients: Vec<TcpStream> = (0..FAST).map(|_| connect(remote.crowd)).collect();
+        remote.has_taken(FAST + Quiet::N);
         let line = [&[b'f'; 40 * RATE][..], b"\n"].concat();
         let thread = thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
@@ -71,11 +73,12 @@ impl Fast {
 fn a_thousand_that_send_byte_by_byte_go_and_the_fast_and_the_silent_stay() {
     let _alone = alone_with(DESCRIPTORS);
     let mut remote = Remote::start(&format!("framing=lines minimum_rate={RATE}"));
-    let quiet = Quiet::start(remote.quiet);
-    let fast = Fast::start(remote.crowd);
+    let quiet = Quiet::start(&mut remote);
+    let fast = Fast::start(&mut remote);
     let mut silent: Vec<TcpStream> = (0..FAST).map(|_| connect(remote.crowd)).collect();
     silent.iter_mut().for_each(|client| echo(client, b"a line\n"));
-    let mut slow = Crowd::of(SLOW, remote.crowd);
+    remote.has_taken(2 * FAST + Quiet::N);
+    let mut slow = Crowd::of(SLOW, &mut remote);
     let began = Instant::now();
     in_the_end("the slow are closed", || {
         slow.say(b"s");
@@ -100,10 +103,10 @@ fn a_thousand_that_read_byte_by_byte_go_and_those_who_read_on_stay() {
     let _alone = alone_with(DESCRIPTORS);
     let options = format!("framing=raw beyond=refuse limit=1048576 minimum_rate={RATE} send_buffer=2048");
     let mut remote = Remote::start(&options);
-    let quiet = Quiet::start(remote.quiet);
-    let mut slow = Crowd::narrow(SLOW, remote.crowd);
+    let quiet = Quiet::start(&mut remote);
+    let mut slow = Crowd::narrow(SLOW, &mut remote);
     let mut fast: Vec<TcpStream> = (0..FAST).map(|_| dial(remote.crowd, None, None)).collect();
-    remote.has_opened(SLOW + FAST + Quiet::N);
+    remote.has_taken(SLOW + FAST + Quiet::N);
     // More than the kernel takes, and than a slow one would have read in the test's time.
     remote.send("lent", 60_000, 1);
     in_the_end("the slow are closed", || {
