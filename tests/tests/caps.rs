@@ -62,6 +62,8 @@ fn an_address_has_as_many_as_it_may_and_room_again_when_one_leaves() {
     assert!(events.try_recv().is_err());
     drop(clients.pop());
     assert!(matches!(next(&events), Told::Close(_, CloseReason::Peer { .. })));
+    // The place is free when `on_close` has returned.
+    eventually("there is room", || server.handle.count() == 3);
     echo(&mut server.connect(), b"room again");
 }
 
