@@ -1,0 +1,148 @@
+use std::fmt;
+
+use crate::Violation;
+
+/// Why a connection is closed (RFC 6455, 7.4): a number from 1000 to 4999 that may stand in a close frame.
+///
+/// ```
+/// use wheelhouse_websocket::{CloseCode, Header, Opcode};
+///
+/// let mut buffer = [0; CloseCode::MAX_PAYLOAD];
+/// let payload = CloseCode::GOING_AWAY.payload("back in a minute", &mut buffer);
+/// let header = Header::new(Opcode::Close, payload.len(), None);
+///
+/// let frame = [header.bytes(), payload].concat();
+/// assert_eq!(frame, b"\x88\x12\x03\xe9back in a minute");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// The purpose has been fulfilled.
+    pub const NORMAL: CloseCode = CloseCode(1000);
+    /// The server goes down, or the page is left.
+    pub const GOING_AWAY: CloseCode = CloseCode(1001);
+    /// A protocol error.
+    pub const PROTOCOL: CloseCode = CloseCode(1002);
+    /// A kind of data that is not taken.
+    pub const UNSUPPORTED: CloseCode = CloseCode(1003);
+    /// Data that does not fit its kind: text that is not UTF-8.
+    pub const INVALID: CloseCode = CloseCode(1007);
+    /// A policy forbids it.
+    pub const POLICY: CloseCode = CloseCode(1008);
+    /// A message that is too big.
+    pub const TOO_BIG: CloseCode = CloseCode(1009);
+    /// Something unforeseen at the server.
+    pub const INTERNAL: CloseCode = CloseCode(1011);
+
+    /// The largest payload of a close frame, as of any control frame: 125 bytes (RFC 6455, 5.5). Two are the
+    /// code, 123 the reason.
+    pub const MAX_PAYLOAD: usize = 125;
+
+    /// The number.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// A code that may stand in a close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999; never 1004, 1005,
+    /// 1006, 1015 or an unassigned one.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::CloseCode;
+    ///
+    /// assert_eq!(CloseCode::new(1000), Some(CloseCode::NORMAL));
+    /// assert_eq!(CloseCode::new(4321).map(CloseCode::number), Some(4321)); // the application's own
+    /// assert_eq!(CloseCode::new(1006), None); // "no close frame came": never in one
+    /// ```
+    ///
+    /// A server has no use for 1010 (an extension that the client missed), but no one is asked to fail for
+    /// it: it is taken from either end.
+    pub const fn new(number: u16) -> Option<CloseCode> {
+        match number {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Some(CloseCode(number)),
+            _ => None,
+        }
+    }
+
+    /// Writes the payload of a close frame, code and reason, and lends it: a client masks it yet.
+    ///
+    /// A reason of more than 123 bytes is cut at the last character that fits whole.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::CloseCode;
+    ///
+    /// let mut buffer = [0; CloseCode::MAX_PAYLOAD];
+    /// assert_eq!(CloseCode::NORMAL.payload("", &mut buffer), b"\x03\xe8");
+    /// assert_eq!(CloseCode::POLICY.payload(&"é".repeat(100), &mut buffer).len(), 2 + 122);
+    /// ```
+    pub fn payload<'b>(self, reason: &str, buffer: &'b mut [u8; Self::MAX_PAYLOAD]) -> &'b mut [u8] {
+        let reason = &reason.as_bytes()[..reason.floor_char_boundary(Self::MAX_PAYLOAD - 2)];
+        let payload = &mut buffer[..2 + reason.len()];
+        payload[..2].copy_from_slice(&self.0.to_be_bytes());
+        payload[2..].copy_from_slice(reason);
+        payload
+    }
+}
+
+impl fmt::Display for CloseCode {
+    /// The number: `1000`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What a close frame's payload says (RFC 6455, 5.5.1): nothing, or a code and a reason.
+pub(crate) fn read(payload: &[u8]) -> Result<(Option<CloseCode>, &str), Violation> {
+    let Some((&code, reason)) = payload.split_first_chunk() else {
+        return match payload {
+            [] => Ok((None, "")),
+            _ => Err(Violation::protocol("a close frame holds half a code")),
+        };
+    };
+    let code = CloseCode::new(u16::from_be_bytes(code))
+        .ok_or(Violation::protocol("a close frame holds a code that may not be sent"))?;
+    match simdutf8::basic::from_utf8(reason) {
+        Ok(reason) => Ok((Some(code), reason)),
+        Err(_) => Err(Violation::invalid("a close frame's reason is not UTF-8")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_a_code_or_none_as_the_registry_says() {
+        for number in 0..=u16::MAX {
+            let may_be_sent = match number {
+                1004..=1006 | 1015 => false,
+                1000..=1014 | 3000..=4999 => true,
+                _ => false,
+            };
+            assert_eq!(CloseCode::new(number).map(CloseCode::number), may_be_sent.then_some(number));
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters_and_reads_back() {
+        let mut buffer = [0; CloseCode::MAX_PAYLOAD];
+        for ahead in 0..4 {
+            let reason = format!("{}{}", "x".repeat(ahead), "𐍈".repeat(40));
+            let payload = CloseCode::INTERNAL.payload(&reason, &mut buffer);
+            let (code, cut) = read(payload).unwrap();
+            assert_eq!(code, Some(CloseCode::INTERNAL));
+            assert!(reason.starts_with(cut) && (120..=123).contains(&cut.len()));
+        }
+        assert_eq!(read(CloseCode::NORMAL.payload("", &mut buffer)), Ok((Some(CloseCode::NORMAL), "")));
+    }
+
+    #[test]
+    fn half_a_code_a_forbidden_one_and_a_broken_reason_are_told_apart() {
+        let code = |payload: &[u8]| read(payload).unwrap_err().code;
+        assert_eq!(read(b""), Ok((None, "")));
+        assert_eq!(code(b"\x03"), CloseCode::PROTOCOL);
+        assert_eq!(code(b"\x03\xed"), CloseCode::PROTOCOL);
+        assert_eq!(code(b"\x03\xe8\xff"), CloseCode::INVALID);
+        assert_eq!(code(b"\x03\xed\xff"), CloseCode::PROTOCOL);
+    }
+}

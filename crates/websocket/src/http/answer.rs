@@ -1,0 +1,131 @@
+//! What a server answers when there is no WebSocket to be had.
+
+use crate::http::field::{check_header, is_value, write_field};
+use crate::http::{Invalid, reason_phrase};
+
+/// An answer that is the connection's last: status, headers and body.
+///
+/// ```
+/// use wheelhouse_websocket::http::Answer;
+///
+/// let mut out = Vec::new();
+/// Answer::new(200).header("Cache-Control", "no-store")?.body("text/plain", "fine").write(&mut out, false);
+/// assert_eq!(
+///     String::from_utf8_lossy(&out),
+///     "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\
+///      Connection: close\r\n\r\nfine"
+/// );
+/// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+/// ```
+///
+/// It always says `Connection: close`, and Content-Length wherever that is allowed. There is no Date: this
+/// crate knows no clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    mime: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// An answer without a body. A status that cannot be a last answer (below 200 or above 599) becomes 500.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Answer;
+    ///
+    /// assert_eq!(Answer::new(404).status(), 404);
+    /// assert_eq!(Answer::new(101).status(), 500);
+    /// ```
+    ///
+    /// A 426 says by itself what to upgrade to: `Upgrade: websocket` and `Sec-WebSocket-Version: 13`.
+    pub fn new(status: u16) -> Answer {
+        let status = if matches!(status, 200..=599) { status } else { 500 };
+        Answer { status, headers: Vec::new(), mime: String::new(), body: Vec::new() }
+    }
+
+    /// Adds a header; two of one name are both sent.
+    ///
+    /// # Errors
+    /// As [`check_header`] has them.
+    pub fn header(self, name: &str, value: &str) -> Result<Answer, Invalid> {
+        check_header(name, value)?;
+        Ok(self.with(name, value))
+    }
+
+    /// The body, and what it is: `text/html; charset=utf-8`. A Content-Type among the headers goes before
+    /// `mime`, and one that cannot stand in a header is replaced by `application/octet-stream`.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Answer;
+    ///
+    /// let mut out = Vec::new();
+    /// Answer::new(200).body("text/html", "<p>Hello</p>").write(&mut out, true); // as an answer to HEAD
+    /// assert!(out.ends_with(b"\r\nContent-Length: 12\r\nConnection: close\r\n\r\n"));
+    /// ```
+    pub fn body(mut self, mime: &str, bytes: impl Into<Vec<u8>>) -> Answer {
+        let is_fit = !mime.is_empty() && is_value(mime);
+        self.mime = if is_fit { mime } else { "application/octet-stream" }.to_owned();
+        self.body = bytes.into();
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Writes all of it behind what is in `out`. The answer to a HEAD (`is_head`) tells the body's length and
+    /// leaves the body out; 204, 205 and 304 never have one.
+    pub fn write(&self, out: &mut Vec<u8>, is_head: bool) {
+        self.write_head(out, self.body.len());
+        if !is_head && self.may_have_body() {
+            out.extend_from_slice(&self.body);
+        }
+    }
+
+    /// Writes the head alone, for a body of `length` bytes that is held elsewhere and sent behind it.
+    pub fn write_head(&self, out: &mut Vec<u8>, length: usize) {
+        let has_body = length > 0 && self.may_have_body();
+        let status = self.status.to_string();
+        for part in ["HTTP/1.1 ", &status, " ", reason_phrase(self.status), "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+
+        for (name, value) in &self.headers {
+            write_field(out, name, value);
+        }
+        if self.status == 426 {
+            for (name, value) in [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")] {
+                if !self.has(name) {
+                    write_field(out, name, value);
+                }
+            }
+        }
+        if has_body && !self.mime.is_empty() && !self.has("Content-Type") {
+            write_field(out, "Content-Type", &self.mime);
+        }
+        // RFC 9110, 8.6: a 204 must not have a length, and a 304 only that of what it does not send.
+        if !matches!(self.status, 204 | 304) {
+            write_field(out, "Content-Length", if has_body { length } else { 0 }.to_string());
+        }
+        // RFC 9110, 7.8: an Upgrade is named by Connection.
+        let names_upgrade = self.status == 426 || self.has("Upgrade");
+        write_field(out, "Connection", if names_upgrade { "close, Upgrade" } else { "close" });
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds a header that is known to be fit.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Answer {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+    }
+
+    fn may_have_body(&self) -> bool {
+        !matches!(self.status, 204 | 205 | 304)
+    }
+}

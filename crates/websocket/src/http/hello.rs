@@ -1,0 +1,200 @@
+//! What a client says first (RFC 6455, 4.1).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::http::authority::Authority;
+use crate::http::field::{check_field, is_one_of, is_token, write_field};
+use crate::http::{Invalid, NotWelcome, Welcome, accept_key};
+
+/// A client's request for a WebSocket: built and checked once, sent as often as one connects.
+///
+/// ```
+/// use wheelhouse_websocket::http::{Hello, NotWelcome, head_end};
+///
+/// let hello = Hello::new("example.org:9000", "/chat?room=7")?.protocol("json")?.protocol("cbor")?;
+/// let nonce = *b"the sample nonce"; // in earnest: 16 bytes from a good random source, new each time
+/// let mut out = Vec::new();
+/// hello.write(nonce, &mut out);
+/// assert!(out.starts_with(b"GET /chat?room=7 HTTP/1.1\r\nHost: example.org:9000\r\n"));
+///
+/// let came = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: cbor\r\n\r\n";
+/// let end = head_end(came, &mut 0).unwrap();
+/// let welcome = hello.verify(nonce, &came[..end]).unwrap();
+/// assert_eq!(welcome.subprotocol, Some("cbor"));
+///
+/// let refused = hello.verify(nonce, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+/// assert_eq!(refused.unwrap_err(), NotWelcome::Status(403));
+/// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+/// ```
+///
+/// `Debug` shows the names of the headers that were added without their values, and no query: those hold
+/// secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hello {
+    host: String,
+    target: String,
+    origin: Option<String>,
+    protocols: Vec<String>,
+    extensions: Option<String>,
+    headers: Vec<(String, String)>,
+}
+
+impl Hello {
+    /// Asks `host` (with its port, unless that is the scheme's own: 80, or 443 with TLS) for `target`: path
+    /// and query; an empty one is `/`.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Hello;
+    ///
+    /// assert!(Hello::new("[::1]:9000", "/").is_ok());
+    /// assert_eq!(
+    ///     Hello::new("example.org", "/a b").unwrap_err().to_string(),
+    ///     r#""/a b" is not a path and query that can be asked for"#
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    /// The host is malformed; or the target does not begin with `/`, or holds what must be percent-encoded: a
+    /// space, a control or non-ASCII character; or a fragment.
+    pub fn new(host: &str, target: &str) -> Result<Hello, Invalid> {
+        if Authority::parse(host).is_none() {
+            return Err(Invalid::Host { host: host.to_owned() });
+        }
+        let target = if target.is_empty() { "/" } else { target };
+        if !target.starts_with('/') || !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+            return Err(Invalid::Target { target: target.to_owned() });
+        }
+        Ok(Hello {
+            host: host.to_owned(),
+            target: target.to_owned(),
+            origin: None,
+            protocols: Vec::new(),
+            extensions: None,
+            headers: Vec::new(),
+        })
+    }
+
+    /// The Origin, for servers that ask for one: `https://example.org`.
+    ///
+    /// # Errors
+    /// It holds a control character.
+    pub fn origin(mut self, origin: &str) -> Result<Hello, Invalid> {
+        check_field("Origin", origin)?;
+        self.origin = Some(origin.to_owned());
+        Ok(self)
+    }
+
+    /// Offers one more subprotocol; the first is the favourite.
+    ///
+    /// # Errors
+    /// It is not a token, or was offered already.
+    pub fn protocol(mut self, protocol: &str) -> Result<Hello, Invalid> {
+        if !is_token(protocol.as_bytes()) {
+            return Err(Invalid::Protocol { protocol: protocol.to_owned() });
+        }
+        if self.offers(protocol) {
+            return Err(Invalid::RepeatedProtocol { protocol: protocol.to_owned() });
+        }
+        self.protocols.push(protocol.to_owned());
+        Ok(self)
+    }
+
+    /// The value of Sec-WebSocket-Extensions: what the client can do, and how. The last one given holds.
+    ///
+    /// # Errors
+    /// It holds a control character.
+    pub fn extensions(mut self, extensions: &str) -> Result<Hello, Invalid> {
+        check_field("Sec-WebSocket-Extensions", extensions)?;
+        self.extensions = Some(extensions.to_owned()).filter(|offer| !offer.is_empty());
+        Ok(self)
+    }
+
+    /// Adds a header: `Authorization`, `Cookie`, `User-Agent`.
+    ///
+    /// # Errors
+    /// The name is not a token, the value holds a control character, or the header is one that is written
+    /// anyway, has a method of its own here, or would announce a body.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Hello, Invalid> {
+        check_field(name, value)?;
+        if is_one_of(name, &WRITTEN_HERE) {
+            return Err(Invalid::ReservedHeader { name: name.to_owned() });
+        }
+        self.headers.push((name.to_owned(), value.to_owned()));
+        Ok(self)
+    }
+
+    /// Writes the request behind what is in `out`. `nonce` is of this connection alone, and random.
+    pub fn write(&self, nonce: [u8; 16], out: &mut Vec<u8>) {
+        for part in ["GET ", &self.target, " HTTP/1.1\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        write_field(out, "Host", &self.host);
+        write_field(out, "Upgrade", "websocket");
+        write_field(out, "Connection", "Upgrade");
+        write_field(out, "Sec-WebSocket-Key", STANDARD.encode(nonce));
+        write_field(out, "Sec-WebSocket-Version", "13");
+        if let Some(origin) = &self.origin {
+            write_field(out, "Origin", origin);
+        }
+        if !self.protocols.is_empty() {
+            write_field(out, "Sec-WebSocket-Protocol", self.protocols.join(", "));
+        }
+        if let Some(extensions) = &self.extensions {
+            write_field(out, "Sec-WebSocket-Extensions", extensions);
+        }
+        for (name, value) in &self.headers {
+            write_field(out, name, value);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Looks at the server's answer: its head, up to and with the empty line
+    /// ([`head_end`](crate::http::head_end)). What follows the head are frames already.
+    ///
+    /// # Errors
+    /// The server declined, or did not answer as RFC 6455, 4.1 wants it; the connection is to be closed, but
+    /// for an [interim](NotWelcome::is_interim) answer.
+    pub fn verify<'a>(&self, nonce: [u8; 16], head: &'a [u8]) -> Result<Welcome<'a>, NotWelcome> {
+        Welcome::parse(self, &accept_key(&STANDARD.encode(nonce)), head)
+    }
+
+    pub(super) fn offers(&self, protocol: &str) -> bool {
+        self.protocols.iter().any(|offered| offered == protocol)
+    }
+
+    pub(super) fn offers_extensions(&self) -> bool {
+        self.extensions.is_some()
+    }
+}
+
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.target.split('?').next().unwrap_or_default();
+        let names = self.headers.iter().map(|(name, _)| name);
+        f.debug_struct("Hello")
+            .field("host", &self.host)
+            .field("path", &path)
+            .field("protocols", &self.protocols)
+            .field("extensions", &self.extensions)
+            .field("headers", &names.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+const WRITTEN_HERE: [&str; 11] = [
+    "Connection",
+    "Content-Length",
+    "Host",
+    "Origin",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Version",
+    "Transfer-Encoding",
+    "Upgrade",
+];

@@ -1,0 +1,326 @@
+//! A request's head, as a server reads it.
+
+use std::borrow::Cow;
+use std::{fmt, str};
+
+use crate::http::Refused;
+use crate::http::authority::{self, Authority};
+use crate::http::field::{has_member, is_token, members, values};
+use crate::http::head::count_lines;
+use crate::http::target::Target;
+use crate::http::upgrade::{Upgrade, is_key};
+
+/// A request's head: parsed once, lent from the bytes that came.
+///
+/// ```
+/// use wheelhouse_websocket::http::Request;
+///
+/// let head = b"GET /rooms/7?name=J%C3%B8rn+B HTTP/1.1\r\nHost: example.org\r\nCookie: a=1; id=\"x7\"\r\n\r\n";
+/// let request = Request::parse(head, 100)?;
+///
+/// assert_eq!((request.method(), request.path()), ("GET", "/rooms/7"));
+/// assert_eq!(request.query("name").as_deref(), Some("J\u{f8}rn B"));
+/// assert_eq!(request.cookie("id"), Some("x7"));
+/// assert!(!request.is_upgrade());
+/// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+/// ```
+///
+/// Its one allocation is the list of headers, 32 bytes each. `Debug` shows the headers' names without their
+/// values, and the path without the query: those hold secrets.
+pub struct Request<'a> {
+    method: &'a str,
+    target: &'a str,
+    parts: Target<'a>,
+    is_http_1_0: bool,
+    headers: Vec<httparse::Header<'a>>,
+    upgrade: Upgrade,
+}
+
+impl<'a> Request<'a> {
+    /// Parses a head, from its first byte up to and with the empty line
+    /// ([`head_end`](crate::http::head_end)); one empty line in front of it is passed by.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Request;
+    ///
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+    /// assert!(Request::parse(head, 2).is_ok());
+    /// assert_eq!(Request::parse(head, 1).unwrap_err().status, 431);
+    /// assert_eq!(Request::parse(b"PRI * HTTP/2.0\r\n\r\n", 1).unwrap_err().status, 505);
+    /// ```
+    ///
+    /// # Errors
+    /// - 400: anything malformed or ambiguous, as listed [above](crate::http#what-is-refused).
+    /// - 431: more than `max_headers` headers; found before any of them is parsed.
+    /// - 501: CONNECT.
+    /// - 505: a version other than 1.0 and 1.1.
+    pub fn parse(head: &'a [u8], max_headers: usize) -> Result<Request<'a>, Refused> {
+        let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+        let lines = count_lines(head).ok_or(Refused::bad("a line that ends in a bare LF"))?;
+        // All but the request line and the empty one: so the list has the size that it needs.
+        let count = lines.saturating_sub(2);
+        if count > max_headers {
+            return Err(Refused { status: 431, what: "too many headers" });
+        }
+
+        let mut headers = vec![httparse::EMPTY_HEADER; count];
+        let mut parsed = httparse::Request::new(&mut headers);
+        match parsed.parse(head) {
+            Ok(httparse::Status::Complete(end)) if end == head.len() => {}
+            // Too many: a line less at the end than was counted on.
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => {
+                return Err(Refused::bad("a head that does not end with its empty line"));
+            }
+            Err(error) => return Err(refusal(error, head)),
+        }
+        let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+            return Err(Refused::bad("a malformed request line"));
+        };
+        let found = parsed.headers.len();
+        headers.truncate(found);
+
+        let parts = Target::parse(method, target)?;
+        let upgrade = Upgrade::Unasked;
+        let mut request = Request { method, target, parts, is_http_1_0: minor == 0, headers, upgrade };
+        request.check_headers()?;
+        request.upgrade = Upgrade::of(&request);
+        Ok(request)
+    }
+
+    /// The method, in the case in which it came: `GET`.
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// What is asked for, as it came: path and query, or a whole URI.
+    pub fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// The path, as it came: not percent-decoded, without the query, never empty. It begins with `/`, but
+    /// for the `*` of an OPTIONS.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let request = Request::parse(b"GET http://a.example?x HTTP/1.1\r\nHost: b\r\n\r\n", 100)?;
+    /// assert_eq!(request.path(), "/");
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
+    pub fn path(&self) -> &'a str {
+        self.parts.path
+    }
+
+    /// The first value of this name in the query, percent-decoded, `+` as a space; empty where the name
+    /// stands alone.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let request = Request::parse(b"GET /?to=a%26b&now&to=c HTTP/1.1\r\nHost: a\r\n\r\n", 100)?;
+    /// assert_eq!(request.query("to").as_deref(), Some("a&b"));
+    /// assert_eq!(request.query("now").as_deref(), Some(""));
+    /// assert_eq!(request.query("from"), None);
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
+    ///
+    /// A `%` without two hexadecimal digits behind it is kept; bytes that are not UTF-8 become U+FFFD.
+    pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.parts.value(name)
+    }
+
+    /// Whether the version is 1.0: to be answered, never upgraded.
+    pub fn is_http_1_0(&self) -> bool {
+        self.is_http_1_0
+    }
+
+    /// The first header of this name, in any case: its value without the spaces around it.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let request = Request::parse(b"GET / HTTP/1.1\r\nhost:  a \r\n\r\n", 100)?;
+    /// assert_eq!(request.header("Host"), Some(&b"a"[..]));
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers(name).next()
+    }
+
+    /// The values of all headers of this name, in any case, in their order.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        values(&self.headers, name)
+    }
+
+    /// The first cookie of this name, which is the one of the longest path; without the quotes around it.
+    /// None when it is not UTF-8. Names are told apart by case.
+    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        let pairs = self.headers("Cookie").flat_map(|value| value.split(|byte| *byte == b';'));
+        let mut values = pairs.filter_map(|pair| {
+            let equals = memchr::memchr(b'=', pair)?;
+            (pair[..equals].trim_ascii() == name.as_bytes()).then(|| pair[equals + 1..].trim_ascii())
+        });
+        let value = values.next()?;
+        let unquoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        str::from_utf8(unquoted.unwrap_or(value)).ok()
+    }
+
+    /// Where the page came from that asks, as browsers tell: `https://example.org`, or `null`. Also none
+    /// when it is not UTF-8: to let only your own pages in, ask [`is_same_origin`](Request::is_same_origin),
+    /// which is not fooled by that.
+    pub fn origin(&self) -> Option<&'a str> {
+        str::from_utf8(self.header("Origin")?).ok()
+    }
+
+    /// The host that is asked, with the port where one is given: that of an absolute target, or else the
+    /// Host header's. None when it is empty, and in HTTP/1.0 when there is none.
+    pub fn host(&self) -> Option<&'a str> {
+        if self.parts.host.is_some() {
+            return self.parts.host;
+        }
+        str::from_utf8(self.header("Host")?).ok().filter(|host| !host.is_empty())
+    }
+
+    /// Whether there is no Origin (no browser), or its scheme is ours and its host and port are the
+    /// [`host`](Request::host)'s, with the default port filled in (RFC 6454, 5).
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.1\r\nHost: a.example\r\nOrigin: https://A.example:443\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// assert!(request.is_same_origin(true));
+    /// assert!(!request.is_same_origin(false)); // https is not http
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
+    ///
+    /// `is_tls` says how the browser came: behind a proxy that ends TLS, it is true though the
+    /// connection here is plain. An Origin of `null`, or one that cannot be read, is another one.
+    pub fn is_same_origin(&self, is_tls: bool) -> bool {
+        let Some(origin) = self.header("Origin") else { return true };
+        let (Ok(origin), Some(host)) = (str::from_utf8(origin), self.host()) else { return false };
+        authority::is_same_origin(origin, host, is_tls)
+    }
+
+    /// The subprotocols that the client offers, its favourite first; several headers are one list. What is
+    /// not a token is passed by.
+    pub fn protocols(&self) -> impl Iterator<Item = &'a str> {
+        let offered = self.headers("Sec-WebSocket-Protocol").flat_map(members);
+        offered.filter(|name| is_token(name)).filter_map(|name| str::from_utf8(name).ok())
+    }
+
+    /// The values of Sec-WebSocket-Extensions, as they came.
+    pub fn extensions(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.headers("Sec-WebSocket-Extensions")
+    }
+
+    /// Whether a WebSocket is asked for and can be had (RFC 6455, 4.2.1): by GET and HTTP/1.1, from a Host,
+    /// with `Upgrade: websocket`, a Connection that names it, a key of 16 bytes in base64, version 13, and no
+    /// body.
+    pub fn is_upgrade(&self) -> bool {
+        matches!(self.upgrade, Upgrade::Possible)
+    }
+
+    /// The Sec-WebSocket-Key, where it is well-formed.
+    pub fn key(&self) -> Option<&'a str> {
+        str::from_utf8(self.header("Sec-WebSocket-Key")?).ok().filter(|key| is_key(key))
+    }
+
+    /// What is to be answered to a request that asks for a WebSocket (`Upgrade: websocket`, by HTTP/1.1) and
+    /// cannot have one. None when it asks for none, or can have it.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    ///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n\r\n";
+    /// let refused = Request::parse(head, 100)?.upgrade_fault().unwrap();
+    /// assert_eq!(refused.status, 426);
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
+    ///
+    /// 405: a method other than GET. 426: no version, or one other than 13. 400: anything else.
+    pub fn upgrade_fault(&self) -> Option<Refused> {
+        match self.upgrade {
+            Upgrade::Faulty(refused) => Some(refused),
+            Upgrade::Unasked | Upgrade::Possible => None,
+        }
+    }
+
+    /// Whether a body follows the head.
+    pub fn has_body(&self) -> bool {
+        let length = self.header("Content-Length").unwrap_or_default();
+        self.header("Transfer-Encoding").is_some() || length.iter().any(|digit| *digit != b'0')
+    }
+
+    pub(super) fn has_member(&self, header: &str, member: &str) -> bool {
+        has_member(self.headers(header), member)
+    }
+
+    /// What must hold of the headers of any request, so that no one between us and the client can have
+    /// understood it differently (RFC 9112, 3.2 and 6.3; RFC 9110, 8.6).
+    fn check_headers(&self) -> Result<(), Refused> {
+        for (name, what) in SINGLE {
+            if self.headers(name).nth(1).is_some() {
+                return Err(Refused::bad(what));
+            }
+        }
+
+        match self.header("Host") {
+            None if !self.is_http_1_0 => return Err(Refused::bad("a request without a Host")),
+            None | Some([]) => {}
+            Some(host) if str::from_utf8(host).is_ok_and(|host| Authority::parse(host).is_some()) => {}
+            Some(_) => return Err(Refused::bad("a malformed Host")),
+        }
+
+        let length = self.header("Content-Length");
+        if length.is_some_and(|digits| digits.is_empty() || !digits.iter().all(u8::is_ascii_digit)) {
+            return Err(Refused::bad("a Content-Length that is not a number"));
+        }
+        if self.header("Transfer-Encoding").is_some() {
+            if length.is_some() {
+                return Err(Refused::bad("Content-Length beside Transfer-Encoding"));
+            }
+            if self.is_http_1_0 {
+                return Err(Refused::bad("Transfer-Encoding in HTTP/1.0"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.headers.iter().map(|header| header.name);
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &names.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+fn refusal(error: httparse::Error, head: &[u8]) -> Refused {
+    match error {
+        httparse::Error::Version if has_foreign_version(head) => {
+            Refused { status: 505, what: "a version of HTTP other than 1.0 and 1.1" }
+        }
+        httparse::Error::HeaderName => Refused::bad("a malformed header name, or a folded line"),
+        httparse::Error::HeaderValue => Refused::bad("a malformed header value"),
+        _ => Refused::bad("a malformed request line"),
+    }
+}
+
+/// Whether the first line is whole but for the version of a foreign HTTP: `PRI * HTTP/2.0`, as in the preface
+/// of RFC 9113, 3.4.
+fn has_foreign_version(head: &[u8]) -> bool {
+    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    let (Some(version), None) = (words.next(), words.next()) else { return false };
+    let digits = version.strip_prefix(b"HTTP/");
+    matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// Headers of which there is at most one.
+const SINGLE: [(&str, &str); 5] = [
+    ("Host", "more than one Host"),
+    ("Content-Length", "more than one Content-Length"),
+    ("Origin", "more than one Origin"),
+    ("Sec-WebSocket-Key", "more than one Sec-WebSocket-Key"),
+    ("Sec-WebSocket-Version", "more than one Sec-WebSocket-Version"),
+];

@@ -1,0 +1,313 @@
+use std::ops::Range;
+
+use crate::frame::{FIN, MASKED};
+use crate::head::{Head, Look};
+use crate::mask::turned;
+use crate::shift::shift;
+use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close, mask, utf8};
+
+/// What a peer sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A whole message, unmasked; text is UTF-8 unless it is compressed.
+    Message {
+        /// Text, and not binary.
+        is_text: bool,
+        /// To be inflated (and looked at for UTF-8) first.
+        is_compressed: bool,
+        /// Its bytes.
+        payload: &'a mut [u8],
+    },
+    /// To be answered with a pong of the same bytes, 125 at most.
+    Ping(&'a [u8]),
+    /// An answer to a ping, or unasked for.
+    Pong(&'a [u8]),
+    /// The closing handshake: code and reason, where there are any. Nothing that follows it counts.
+    Close(Option<CloseCode>, &'a str),
+}
+
+/// One way through the bytes that came: what was kept from the last pass, and what was read since, in one
+/// slice.
+///
+/// ```text
+/// | joined payload | gap (headers gone by) | frames not looked at yet |
+/// ```
+///
+/// A message that is whole in one frame is unmasked and lent where it lies. Fragments are unmasked, looked at
+/// and joined as they come, and so is the frame that is not whole yet: each byte is worked on once, and moved
+/// once at most.
+///
+/// ```
+/// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
+///
+/// let rules = Rules { role: Role::Client, max_message: 1 << 20, max_fragments: 1024 };
+///
+/// // A fragment, a ping in between, and the beginning of the last fragment.
+/// let mut bytes = b"\x01\x06Hello,\x89\x00\x80\x06 wor".to_vec();
+/// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+/// assert_eq!(pass.next()?, Some(Event::Ping(b"")));
+/// assert_eq!(pass.next()?, None);
+///
+/// let left = pass.finish();
+/// assert_eq!((&bytes[left.from..left.to], left.missing), (&b"Hello, wor"[..], 2));
+///
+/// // What is kept, and what is read behind it.
+/// let mut bytes = [&bytes[left.from..left.to], b"ld"].concat();
+/// let mut pass = Pass::new(&rules, left.state, &mut bytes);
+/// let payload = &mut b"Hello, world"[..].to_vec();
+/// assert_eq!(pass.next()?, Some(Event::Message { is_text: true, is_compressed: false, payload }));
+/// # Ok::<(), wheelhouse_websocket::Violation>(())
+/// ```
+pub struct Pass<'r, 'b> {
+    rules: &'r Rules,
+    state: State,
+    bytes: &'b mut [u8],
+    /// Where the joined payload begins.
+    base: usize,
+    /// Where the frames not looked at begin.
+    at: usize,
+}
+
+/// What a pass leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Where what is to be kept begins in the slice.
+    pub from: usize,
+    /// And where it ends. Of frames that [`Pass::next`] went through, no more is kept than the payload of the
+    /// message at hand and 130 bytes.
+    pub to: usize,
+    /// How many bytes the frame at hand still lacks, as far as is known, its header included: at least 1.
+    /// Where frames are kept that nobody asked for, it is of the first of them, and 1 if that one is whole.
+    pub missing: usize,
+    /// For the next pass.
+    pub state: State,
+}
+
+/// What was found, by its place in the slice.
+enum Found {
+    Nothing,
+    Message { is_text: bool, is_compressed: bool, payload: Range<usize> },
+    Control(Opcode, Range<usize>),
+}
+
+impl<'r, 'b> Pass<'r, 'b> {
+    /// A pass over these bytes: what the last pass left from [`from`](Left::from) to [`to`](Left::to), if
+    /// anything, and what was read since. `state` is what it left too, or a fresh one.
+    ///
+    /// # Panics
+    /// When fewer bytes are given than there are of the message at hand.
+    #[inline]
+    pub fn new(rules: &'r Rules, state: State, bytes: &'b mut [u8]) -> Self {
+        let at = if state.is_over() { bytes.len() } else { state.joined() };
+        assert!(at <= bytes.len(), "what was kept begins the slice");
+        Pass { rules, state, bytes, base: 0, at }
+    }
+
+    /// The next event; none when more bytes are needed.
+    ///
+    /// After a close frame, and after an error, there is none any more: what follows is dropped.
+    ///
+    /// # Errors
+    /// The rule that the peer broke; the pass is over then.
+    #[inline]
+    #[expect(clippy::should_implement_trait, reason = "an event lends from the pass")]
+    pub fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
+        if self.at == self.bytes.len() {
+            return Ok(None);
+        }
+        let found = match self.whole_message() {
+            Some(found) => found?,
+            None => self.advance()?,
+        };
+        match found {
+            Found::Message { is_text, is_compressed, payload } => {
+                Ok(Some(Event::Message { is_text, is_compressed, payload: &mut self.bytes[payload] }))
+            }
+            Found::Nothing => Ok(None),
+            Found::Control(Opcode::Ping, payload) => Ok(Some(Event::Ping(&self.bytes[payload]))),
+            Found::Control(Opcode::Pong, payload) => Ok(Some(Event::Pong(&self.bytes[payload]))),
+            Found::Control(_, payload) => {
+                self.end();
+                let (code, reason) = close::read(&self.bytes[payload])?;
+                Ok(Some(Event::Close(code, reason)))
+            }
+        }
+    }
+
+    /// Whether every byte has been used, and nothing of a message is there: [`finish`](Pass::finish) would leave nothing but
+    /// the state of a connection between messages.
+    #[inline]
+    pub fn is_drained(&self) -> bool {
+        self.at == self.bytes.len() && self.state.is_between_messages()
+    }
+
+    /// Ends the pass, at any time: what is to be kept is moved together.
+    #[inline]
+    pub fn finish(self) -> Left {
+        let Pass { rules, state, bytes, base, at } = self;
+        let to = bytes.len();
+        let missing = missing(rules, &state, &bytes[at..]);
+        if state.joined == 0 {
+            return Left { from: at, to, missing, state };
+        }
+        let end = base + state.joined();
+        if end < at {
+            shift(bytes, at..to, end);
+        }
+        Left { from: base, to: to - (at - end), missing, state }
+    }
+
+    /// The short way for what comes most: a small message, whole in one frame and not compressed. None is for
+    /// the [long way](Self::advance) to judge.
+    #[inline]
+    fn whole_message(&mut self) -> Option<Result<Found, Violation>> {
+        const TEXT: u8 = FIN | Opcode::Text.bits();
+        const BINARY: u8 = FIN | Opcode::Binary.bits();
+
+        let ahead = self.bytes.get_mut(self.at..)?;
+        let (&mut [first, second], rest) = ahead.split_first_chunk_mut()?;
+        let (is_masked, len) = (second & MASKED != 0, usize::from(second & !MASKED));
+        let is_plain = (first == TEXT || first == BINARY) && self.state.fragments == 0;
+        let is_allowed = is_masked == (self.rules.role == Role::Server) && len <= self.rules.max_message;
+        if !is_plain || !is_allowed || len >= 126 {
+            return None;
+        }
+        let (head, payload) = if is_masked {
+            let (&mut key, rest) = rest.split_first_chunk_mut()?;
+            let payload = rest.get_mut(..len)?;
+            mask(payload, key);
+            (6, payload)
+        } else {
+            (2, rest.get_mut(..len)?)
+        };
+        let is_text = first == TEXT;
+        if is_text && simdutf8::basic::from_utf8(payload).is_err() {
+            return Some(Err(self.fail(NOT_UTF8)));
+        }
+        let start = self.at + head;
+        self.at = start + len;
+        Some(Ok(Found::Message { is_text, is_compressed: false, payload: start..self.at }))
+    }
+
+    /// The long way, for all the rest: goes on to the next event, or to the end of the bytes.
+    #[inline(never)]
+    fn advance(&mut self) -> Result<Found, Violation> {
+        loop {
+            if self.state.remaining > 0 {
+                if self.at == self.bytes.len() {
+                    return Ok(Found::Nothing);
+                }
+                self.join()?;
+            } else {
+                let head = match Head::read(self.rules, &self.state, &self.bytes[self.at..]) {
+                    Ok(Look::Whole(head)) => head,
+                    Ok(Look::Lacks(_)) => return Ok(Found::Nothing),
+                    Err(violation) => return Err(self.fail(violation)),
+                };
+                if head.opcode.is_control() {
+                    return Ok(self.control(head));
+                }
+                self.begin(head);
+                self.join()?;
+            }
+            if self.state.remaining == 0 && self.state.has(State::FINAL) {
+                return Ok(self.message());
+            }
+        }
+    }
+
+    /// A control frame, if it is whole.
+    fn control(&mut self, head: Head) -> Found {
+        let start = self.at + head.size;
+        let Some(payload) = self.bytes.get_mut(start..start + head.len) else {
+            return Found::Nothing;
+        };
+        if self.rules.role == Role::Server {
+            mask(payload, head.mask);
+        }
+        self.at = start + head.len;
+        Found::Control(head.opcode, start..self.at)
+    }
+
+    /// Goes past the header of a data frame: its payload is the message's from now on, whole or not.
+    fn begin(&mut self, head: Head) {
+        let state = &mut self.state;
+        if head.opcode != Opcode::Continuation {
+            let text = if head.opcode == Opcode::Text { State::TEXT } else { 0 };
+            let compressed = if head.is_compressed { State::COMPRESSED } else { 0 };
+            state.flags |= text | compressed;
+        }
+        if head.is_final {
+            state.flags |= State::FINAL;
+        }
+        state.fragments += 1;
+        state.mask = head.mask;
+        state.remaining = head.len as u32;
+        self.at += head.size;
+    }
+
+    /// Takes what is there of the frame at hand: unmasks it, moves it behind what is joined, looks whether it
+    /// is text.
+    fn join(&mut self) -> Result<(), Violation> {
+        let state = &mut self.state;
+        let count = (self.bytes.len() - self.at).min(state.remaining as usize);
+        let payload = self.at..self.at + count;
+        if self.rules.role == Role::Server {
+            mask(&mut self.bytes[payload.clone()], state.mask);
+            state.mask = turned(state.mask, count);
+        }
+        if state.joined == 0 {
+            self.base = self.at;
+        }
+        let end = self.base + state.joined();
+        if end < self.at {
+            shift(self.bytes, payload, end);
+        }
+        self.at += count;
+        state.joined += count as u32;
+        state.remaining -= count as u32;
+
+        if state.has(State::TEXT) && !state.has(State::COMPRESSED) {
+            let is_end = state.remaining == 0 && state.has(State::FINAL);
+            let (joined, from) = (&self.bytes[self.base..end + count], end - self.base);
+            if !utf8::is_text(joined, from, is_end) {
+                return Err(self.fail(NOT_UTF8));
+            }
+        }
+        Ok(())
+    }
+
+    /// The message is whole.
+    fn message(&mut self) -> Found {
+        let payload = self.base..self.base + self.state.joined();
+        let (is_text, is_compressed) = (self.state.has(State::TEXT), self.state.has(State::COMPRESSED));
+        self.state.end_message();
+        Found::Message { is_text, is_compressed, payload }
+    }
+
+    #[cold]
+    fn fail(&mut self, violation: Violation) -> Violation {
+        self.end();
+        violation
+    }
+
+    /// Drops what is left: nothing that follows counts.
+    fn end(&mut self) {
+        self.state.end();
+        self.at = self.bytes.len();
+    }
+}
+
+const NOT_UTF8: Violation = Violation::invalid("text is not UTF-8");
+
+/// How many bytes the frame at hand lacks, when these come next; 1 where it lacks none, or is wrong.
+fn missing(rules: &Rules, state: &State, ahead: &[u8]) -> usize {
+    if state.remaining > 0 {
+        return (state.remaining as usize).saturating_sub(ahead.len()).max(1);
+    }
+    match Head::read(rules, state, ahead) {
+        Ok(Look::Lacks(missing)) => missing,
+        Ok(Look::Whole(head)) => (head.size + head.len).saturating_sub(ahead.len()).max(1),
+        Err(_) => 1,
+    }
+}
