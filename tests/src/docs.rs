@@ -14,6 +14,9 @@ mod code_blocks {
 
     #[doc = include_str!("../../docs/back-pressure-and-closing.md")]
     struct BackPressureAndClosing;
+
+    #[doc = include_str!("../../docs/websocket-and-tls.md")]
+    struct WebSocketAndTls;
 }
 
 #[cfg(test)]
@@ -27,10 +30,12 @@ mod tests {
     const LIFE: &str = include_str!("../../docs/life-of-a-connection.md");
     const THREADS: &str = include_str!("../../docs/threads-order-and-handle.md");
     const PRESSURE: &str = include_str!("../../docs/back-pressure-and-closing.md");
-    const PAGES: [(&str, &str); 3] = [
+    const SOCKETS: &str = include_str!("../../docs/websocket-and-tls.md");
+    const PAGES: [(&str, &str); 4] = [
         ("life-of-a-connection.md", LIFE),
         ("threads-order-and-handle.md", THREADS),
         ("back-pressure-and-closing.md", PRESSURE),
+        ("websocket-and-tls.md", SOCKETS),
     ];
 
     // ---- options
@@ -107,7 +112,17 @@ mod tests {
         };
         assert_eq!(missing(LIFE, is_deadline), [""; 0], "deadlines");
         let is_of_memory = |option: &OptionInfo| option.unit.starts_with("bytes");
-        assert_eq!(missing(PRESSURE, is_of_memory), [""; 0], "sizes");
+        let is_of_sockets = |option: &OptionInfo| {
+            option.name.starts_with("deflate")
+                || ["message", "fragments", "controls", "head", "headers"]
+                    .iter()
+                    .any(|what| option.name.strip_prefix("max_") == Some(what))
+        };
+        assert_eq!(missing(SOCKETS, is_of_sockets), [""; 0], "WebSockets");
+        let sizes = missing(PRESSURE, is_of_memory);
+        let of_connections: Vec<_> =
+            sizes.iter().filter(|name| !option_rows(SOCKETS).iter().any(|(o, _)| o.name == **name)).collect();
+        assert!(of_connections.is_empty(), "sizes: {of_connections:?}");
         let is_of_threads = |option: &OptionInfo| option.unit.contains("reactor") && option.name == "mailbox";
         assert_eq!(missing(THREADS, is_of_threads), [""; 0], "mailboxes");
     }

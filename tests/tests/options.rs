@@ -7,7 +7,7 @@ mod fixture;
 use std::{net::TcpListener, time::Duration};
 
 use fixture::*;
-use wheelhouse::{Balance, Builder, Engine, Error, Framing, Listener, OPTIONS, Policy};
+use wheelhouse::{Balance, Builder, Deflate, Engine, Error, Framing, Listener, OPTIONS, Policy, WebSocket};
 
 /// Sets the option of that name, as [`OPTIONS`] calls it; times are in ms.
 fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
@@ -18,6 +18,8 @@ fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
         let framing = Framing::lines(80).with_heartbeat("PING", "PONG");
         Listener::new("tcp://127.0.0.1:0").framing(framing).heartbeat(every, timeout)
     };
+    let web = |socket| Listener::new("ws://127.0.0.1:0").framing(Framing::websocket(socket));
+    let deflate = |deflate| WebSocket::new().deflate(deflate);
     Some(match option {
         "reactors" => builder.reactors(n),
         "backlog" => builder.backlog(n),
@@ -49,6 +51,14 @@ fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
         "minimum_rate window" => builder.minimum_rate(1, time),
         "heartbeat every" => builder.listen(heart(time, time + Duration::from_millis(1))),
         "heartbeat timeout" => builder.listen(heart(Duration::from_millis(1), time)),
+        "max_message" => builder.listen(web(WebSocket::new().max_message(n))),
+        "max_fragments" => builder.listen(web(WebSocket::new().max_fragments(n))),
+        "max_controls" => builder.listen(web(WebSocket::new().max_controls(n))),
+        "max_head" => builder.listen(web(WebSocket::new().max_head(n))),
+        "max_headers" => builder.listen(web(WebSocket::new().max_headers(n))),
+        "deflate level" => builder.listen(web(deflate(Deflate::new().level(value as u32)))),
+        "deflate threshold" => builder.listen(web(deflate(Deflate::new().threshold(n)))),
+        "deflate own_contexts" => builder.listen(web(deflate(Deflate::new().own_contexts(n)))),
         "busy_poll" => builder.busy_poll(Duration::from_micros(value)),
         // A connection's, not an engine's.
         "timeout" => return None,
@@ -62,7 +72,8 @@ fn every_number_out_of_bounds_is_refused_with_what_is_allowed_before_a_socket_is
     let taken = format!("tcp://{}", taken.local_addr().unwrap());
     for known in OPTIONS {
         let bad = [known.min.checked_sub(1), Some(0).filter(|_| known.min > 0), Some(known.max + 1)];
-        let absurd = if known.name == "keep_alive count" { u64::from(u32::MAX) } else { u64::MAX };
+        let is_narrow = matches!(known.name, "keep_alive count" | "deflate level");
+        let absurd = if is_narrow { u64::from(u32::MAX) } else { u64::MAX };
         for value in bad.into_iter().chain([Some(absurd)]).flatten() {
             // The port is taken: had a socket been opened before the option was looked at, that would be the error.
             let builder = Engine::builder().listen(taken.as_str());

@@ -89,6 +89,7 @@ impl Adopt {
     pub(crate) fn prepare(&self) -> Result<()> {
         let fd = self.socket.as_raw_fd();
         self.manner.rules.validate(&self.manner.framing, &format!("descriptor {fd}"))?;
+        self.manner.framing.needs_no_handshake("an adopted socket")?;
         let cannot = |why| move |source| Error::CannotAdopt { fd, why, source };
         let socket = SockRef::from(&self.socket);
         let kind = socket.r#type().map_err(cannot("it is no socket"))?;

@@ -176,7 +176,8 @@ impl Builder {
         self
     }
 
-    /// Bytes read from one connection before the others have their turn. 64 KiB by default, 1 KiB to 1 GiB.
+    /// Bytes read from one connection before the others have their turn; the last 256 KiB of a large message may come beyond
+    /// it. 64 KiB by default, 1 KiB to 1 GiB.
     pub fn read_budget(mut self, bytes: usize) -> Self {
         self.options.read_budget = bytes;
         self

@@ -57,6 +57,11 @@ impl Clock {
         Stamp(self.tick.as_u64() as u32)
     }
 
+    /// Whole seconds since the engine's start.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.tick.as_u64() / 1000
+    }
+
     /// Milliseconds since then, at most 49 days.
     pub(crate) fn since(&self, then: Stamp) -> u32 {
         self.stamp().0.wrapping_sub(then.0)

@@ -8,11 +8,12 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::{
-    CloseReason, ConnId, Control, Detached, Framing, Kind, ListenerId, Payload, Reactor, Refusal, Result,
-    Sent, Tag, TimerKind,
+    CloseCode, CloseReason, ConnId, Control, Detached, Framing, Kind, ListenerId, Payload, Reactor, Refusal,
+    Result, Sent, Tag, TimerKind, Tls, TlsClient, TlsInfo,
     connection::{Connection, Flags},
     id::Key,
     sub_reactor::Core,
+    transport::Session,
 };
 
 /// One connection, for the time of one callback: what a handler may do to it.
@@ -71,6 +72,16 @@ impl Conn<'_> {
     /// The listener it came through; none when it was dialled or adopted.
     pub fn listener(&self) -> Option<ListenerId> {
         self.core().profiles.get(self.connection()?.profile)?.listener
+    }
+
+    /// The subprotocol of a WebSocket (RFC 6455, 1.9), where one was agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.core().subprotocol(self.key)
+    }
+
+    /// What its TLS handshake agreed on; none without TLS, or before the handshake's end.
+    pub fn tls(&self) -> Option<TlsInfo<'_>> {
+        self.connection()?.secure()?.session.info()
     }
 
     /// The peer's address; none for Unix sockets. Kept from the accept: it is known even after a reset. An IPv4 peer of a
@@ -160,10 +171,34 @@ impl Conn<'_> {
 
     /// Closes gracefully: what is queued goes out, then FIN; what still comes is read and discarded until the peer's FIN
     /// (so that no reset destroys the last bytes), within [`Builder::close_timeout`](crate::Builder::close_timeout).
-    /// One that is not open yet closes at once.
+    /// One that is not open yet closes at once. A WebSocket's peer is told code 1000 first.
     pub fn finish(&mut self) {
         self.reactor.core.settle();
         self.reactor.core.finish(self.key);
+    }
+
+    /// As [`finish`](Conn::finish), with a WebSocket close code and a reason (cut to 123 bytes; RFC 6455, 5.5.1); framings
+    /// without close codes pass both by.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, CloseCode, Conn, Handler, Message};
+    ///
+    /// struct TextOnly;
+    ///
+    /// impl Handler for TextOnly {
+    ///     type Session = ();
+    ///
+    ///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    ///         if message.text().is_none() {
+    ///             conn.finish_with(CloseCode::UNSUPPORTED, "text only");
+    ///         }
+    ///         Action::Continue
+    ///     }
+    /// }
+    /// ```
+    pub fn finish_with(&mut self, code: CloseCode, reason: &str) {
+        self.reactor.core.settle();
+        self.reactor.core.finish_with(self.key, code, reason);
     }
 
     /// Closes at once: what the kernel takes now goes out, the rest counts as [`Closed::unsent`](crate::Closed::unsent). When input was left
@@ -307,12 +342,47 @@ impl Conn<'_> {
         self.reactor.core.set_framing(self.key, framing)
     }
 
+    /// Begins TLS on a connection in mid-life, as the server (STARTTLS): what was sent before goes as it is, what came before and
+    /// was not taken is dropped, for whoever sits between could have put it there. Sends are refused until
+    /// [`Handler::on_secured`](crate::Handler::on_secured); the handshake has
+    /// [`Builder::handshake_timeout`](crate::Builder::handshake_timeout). False when the connection is not open, or has TLS.
+    ///
+    /// ```no_run
+    /// use wheelhouse::{Action, Conn, Handler, Message, Tls};
+    ///
+    /// struct Smtp {
+    ///     tls: Tls,
+    /// }
+    ///
+    /// impl Handler for Smtp {
+    ///     type Session = ();
+    ///
+    ///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), line: Message<'_>) -> Action {
+    ///         if line.bytes() == b"STARTTLS" {
+    ///             conn.send("220 go ahead");
+    ///             conn.start_tls(&self.tls);
+    ///         }
+    ///         Action::Continue
+    ///     }
+    /// }
+    /// ```
+    pub fn start_tls(&mut self, tls: &Tls) -> bool {
+        self.reactor.core.settle();
+        self.reactor.core.start_tls(self.key, |_| Session::server(tls))
+    }
+
+    /// The same as the client.
+    pub fn start_tls_client(&mut self, tls: &TlsClient) -> bool {
+        self.reactor.core.settle();
+        self.reactor.core.start_tls(self.key, |out| Session::client(tls, out))
+    }
+
     /// Takes the connection out of the engine: the socket, open and non-blocking, with what was read and not used, and what
     /// was accepted and not sent. It happens at the end of the turn: no callback comes but `on_close`, with
     /// [`CloseReason::Detached`], and then `then` is called on the reactor's thread. When the connection breaks before that,
     /// `on_close` tells so, and `then` is dropped uncalled.
     ///
-    /// False, and nothing happens, when the connection is not open.
+    /// False, and nothing happens, when the connection is not open, has TLS or is a WebSocket: what it holds cannot go with a socket.
     ///
     /// ```
     /// use std::sync::mpsc::{Sender, channel};

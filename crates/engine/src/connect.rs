@@ -1,8 +1,11 @@
 use std::{net::SocketAddr, time::Duration};
 
+use wheelhouse_websocket::http::Hello;
+
 use crate::{
-    Address, Error, Framing, Policy, Result, Tag, options,
+    Address, Error, Framing, Policy, Result, Tag, TlsClient, options,
     rules::{Heartbeat, Rules, WaterMarks},
+    url::Url,
 };
 
 /// Whom to dial, and how the connection behaves.
@@ -38,6 +41,18 @@ pub struct Connect {
     pub(crate) from: Option<SocketAddr>,
     pub(crate) tag: Tag,
     pub(crate) rules: Rules,
+    has_no_heartbeat: bool,
+    tls: Option<TlsClient>,
+}
+
+/// What is to be done, once everything has been looked at.
+pub(crate) struct Plan {
+    pub(crate) address: Address,
+    pub(crate) framing: Framing,
+    pub(crate) rules: Rules,
+    /// What a WebSocket is asked for with.
+    pub(crate) hello: Option<Hello>,
+    pub(crate) tls: Option<TlsClient>,
 }
 
 impl Connect {
@@ -50,10 +65,12 @@ impl Connect {
             from: None,
             tag: Tag::default(),
             rules: Rules::default(),
+            has_no_heartbeat: false,
+            tls: None,
         }
     }
 
-    /// How bytes become messages; raw by default.
+    /// How bytes become messages; raw by default, and [`Framing::websocket`] to `ws://`.
     pub fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
@@ -95,11 +112,43 @@ impl Connect {
         self
     }
 
+    /// TLS under whatever is spoken: `tls://` and `wss://` need it.
+    pub fn tls(mut self, tls: TlsClient) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// As [`Listener::no_heartbeat`](crate::Listener::no_heartbeat).
+    pub fn no_heartbeat(mut self) -> Self {
+        self.rules.heartbeat = None;
+        self.has_no_heartbeat = true;
+        self
+    }
+
     /// Where it goes, once everything about it has been looked at.
-    pub(crate) fn validate(&self) -> Result<Address> {
-        let address: Address = self.url.parse()?;
+    pub(crate) fn validate(&self) -> Result<Plan> {
+        let url = Url::to_dial(&self.url)?;
         options::check_time(&options::CONNECT_TIMEOUT, self.timeout)?;
-        self.rules.validate(&self.framing, &self.url)?;
+        let framing = self.framing.clone().over(url.is_websocket, &self.url)?;
+        let host = if url.authority.is_empty() { "localhost" } else { &url.authority };
+        let hello = framing.as_websocket().map(|socket| socket.hello(host, &url.target)).transpose()?;
+        let mut rules = self.rules;
+        if hello.is_some() && !self.has_no_heartbeat {
+            rules.heartbeat.get_or_insert(Heartbeat::OF_WEBSOCKETS);
+        }
+        rules.validate(&framing, &self.url)?;
+        if url.is_tls && self.tls.is_none() {
+            return Err(Error::BadOption {
+                option: "tls",
+                value: format!("nobody to trust for `{}`", self.url),
+                allowed: "Connect::tls with the roots to trust and the server's name".into(),
+            });
+        }
+        let address = self.check(url.address)?;
+        Ok(Plan { address, framing, rules, hello, tls: self.tls.clone() })
+    }
+
+    fn check(&self, address: Address) -> Result<Address> {
         match &address {
             Address::Inherited(_) => Err(Error::bad_address(&self.url, "cannot be dialled")),
             Address::Tcp(to) if to.port() == 0 => {

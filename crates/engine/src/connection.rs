@@ -10,7 +10,17 @@ use mio::Interest;
 use wheelhouse_ring::Ring;
 use wheelhouse_wheel::{Tick, TimerKey};
 
-use crate::{CloseReason, Detached, Kind, Tag, TimerKind, clock::Stamp, id::Sequence, outbound::Outbound};
+use wheelhouse_websocket::http::Hello;
+
+use crate::{
+    CloseReason, Detached, Kind, Tag, TimerKind,
+    clock::Stamp,
+    id::Sequence,
+    outbound::Outbound,
+    reply::Asked,
+    sub_reactor::Contexts,
+    transport::{Session, TlsClient},
+};
 
 /// One connection, as its reactor keeps it. An idle one owns nothing beside these bytes.
 ///
@@ -34,14 +44,15 @@ pub(crate) struct Connection {
     pub(crate) since: Stamp,
     /// The wheel's entry for the nearest of the engine's own deadlines.
     pub(crate) deadline: Option<TimerKey>,
-    pub(crate) protocol_state: u64,
+    /// Its protocol's: two words for WebSocket frames, the first one for others.
+    pub(crate) protocol_state: [u64; 2],
     pub(crate) peer: Peer,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Option<Box<Outbound>>,
     pub(crate) extras: Option<Box<Extras>>,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 80);
+const _: () = assert!(size_of::<Connection>() <= 88);
 
 /// Where a connection stands; it only ever goes down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +60,8 @@ pub(crate) enum Phase {
     /// Dialled: its name is being resolved, or the peer has not answered yet.
     Connecting,
     /// Accepted from a proxy, whose header has not come yet.
+    Proxied,
+    /// Before its first message: a WebSocket's request or answer is under way.
     Handshaking,
     Open,
     /// To be taken out of the engine at the end of the turn.
@@ -100,6 +113,8 @@ bitflags! {
         const RESET = 1 << 17;
         /// Asked to finish after the peer's FIN: the peer closed first.
         const PEER_FIRST = 1 << 18;
+        /// WebSocket frames.
+        const FRAMES = 1 << 19;
         /// Pass the idle deadline by: the handler turned it off for this connection.
         const NO_IDLE = 1 << 20;
         /// Its profile has no framing: no look at the profile is needed.
@@ -118,14 +133,22 @@ bitflags! {
         const SHED = 1 << 27;
         /// On the list of those who hold buffer memory.
         const HOLDS = 1 << 28;
+        /// The client's end of a WebSocket: it masks.
+        const CLIENT = 1 << 29;
+        /// What comes and goes is sealed.
+        const TLS = 1 << 30;
+        /// What is sent may be compressed.
+        const DEFLATES = 1 << 31;
     }
 }
 
 impl Flags {
     /// Who keeps the engine from reading.
     pub(crate) const PAUSES: Flags = Flags::PAUSED.union(Flags::AUTO_PAUSED);
+    /// How its bytes are cut.
+    pub(crate) const CUT: Flags = Flags::RAW.union(Flags::FRAMES);
     /// What its profile says of a connection.
-    pub(crate) const OF_PROFILE: Flags = Flags::RAW.union(Flags::LOW_MARKS).union(Flags::INPUT_COUNTS);
+    pub(crate) const OF_PROFILE: Flags = Flags::CUT.union(Flags::LOW_MARKS).union(Flags::INPUT_COUNTS);
 }
 
 impl Connection {
@@ -140,7 +163,7 @@ impl Connection {
             pinged: now,
             since: now,
             deadline: None,
-            protocol_state: 0,
+            protocol_state: [0; 2],
             peer: Peer::Other,
             inbound: Inbound::EMPTY,
             outbound: None,
@@ -154,8 +177,15 @@ impl Connection {
 
     /// Whether a payload may still be queued.
     pub(crate) fn takes_output(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Connecting)
+        let is_soon_open = self.phase == Phase::Connecting && !self.shakes_hands();
+        (self.phase == Phase::Open || is_soon_open)
             && !self.flags.intersects(Flags::SHUT_WANTED | Flags::SHUT)
+            && !self.is_securing()
+    }
+
+    /// Whether something comes before its first message.
+    pub(crate) fn shakes_hands(&self) -> bool {
+        self.flags.intersects(Flags::FRAMES.union(Flags::TLS))
     }
 
     /// Whether it is, or will be, the handler's: not closing.
@@ -165,14 +195,25 @@ impl Connection {
 
     /// Whether input may be read or offered to the handler.
     pub(crate) fn takes_input(&self) -> bool {
-        self.phase == Phase::Open && !self.flags.intersects(Flags::PAUSES)
+        self.phase == Phase::Open && !self.flags.intersects(Flags::PAUSES) && !self.is_securing()
+    }
+
+    /// Whether it was open, and nothing is to be read from its socket now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.phase == Phase::Open && self.flags.intersects(Flags::PAUSES)
+    }
+
+    /// Whether a TLS handshake is under way in mid-life: what came before it is nobody's, and nothing is sent.
+    #[inline]
+    pub(crate) fn is_securing(&self) -> bool {
+        self.flags.contains(Flags::TLS) && self.secure().is_some_and(|secure| secure.since.is_some())
     }
 
     /// Whether the next read goes into the shared buffer and to the handler, as nearly all do.
     #[inline]
     pub(crate) fn reads_plainly(&self) -> bool {
         self.phase == Phase::Open
-            && !self.flags.intersects(Flags::PAUSES.union(Flags::EOF))
+            && !self.flags.intersects(Flags::PAUSES.union(Flags::EOF).union(Flags::TLS))
             && !matches!(self.inbound, Inbound::Linear(_))
     }
 
@@ -189,7 +230,16 @@ impl Connection {
         let queue = self.outbound.as_ref().map_or(0, |queue| queue.capacity());
         let held =
             self.extras.as_ref().and_then(|extras| extras.held.as_ref()).map_or(0, |(_, body)| body.len());
-        self.inbound.capacity() + queue + held
+        let sealed = self.secure().map_or(0, |secure| secure.left.len());
+        self.inbound.capacity() + queue + held + sealed
+    }
+
+    pub(crate) fn secure(&self) -> Option<&Secure> {
+        self.extras.as_ref()?.tls.as_deref()
+    }
+
+    pub(crate) fn secure_mut(&mut self) -> Option<&mut Secure> {
+        self.extras.as_mut()?.tls.as_deref_mut()
     }
 
     /// As [`storage`](Connection::storage), with what its queue shares with others: it may be the last to hold it.
@@ -217,6 +267,13 @@ impl Connection {
                 self.extras().peer = peer;
             }
             None => {}
+        }
+    }
+
+    /// Gives the extras back when there is nothing in them any more.
+    pub(crate) fn drop_idle_extras(&mut self) {
+        if self.extras.as_ref().is_some_and(|extras| extras.is_idle()) {
+            self.extras = None;
         }
     }
 
@@ -253,7 +310,63 @@ pub(crate) struct Extras {
     /// To be called with what is left of the connection when it has been taken out.
     pub(crate) heir: Option<Box<dyn FnOnce(Detached)>>,
     /// Why it is closing gracefully, where that is more than `Local`.
-    pub(crate) closing: Option<(CloseReason, io::Error)>,
+    pub(crate) closing: Option<(CloseReason, Option<io::Error>)>,
+    /// What seals its bytes.
+    pub(crate) tls: Option<Box<Secure>>,
+    /// The WebSocket that is being asked for.
+    pub(crate) upgrade: Option<Box<Upgrade>>,
+    /// Its own compression, where it has one.
+    pub(crate) contexts: Option<Box<Contexts>>,
+    /// The subprotocol that was agreed on, where it has no number.
+    pub(crate) subprotocol: Option<Box<str>>,
+}
+
+impl Extras {
+    fn is_idle(&self) -> bool {
+        let Extras {
+            tag,
+            peer,
+            idle,
+            timers,
+            held,
+            dialling,
+            pace,
+            heir,
+            closing,
+            tls,
+            upgrade,
+            contexts,
+            subprotocol,
+        } = self;
+        let has_own = *tag != Tag::default() || peer.is_some() || idle.is_some() || !timers.is_empty();
+        let is_under_way = held.is_some() || dialling.is_some() || pace.is_some() || upgrade.is_some();
+        let is_ending = heir.is_some() || closing.is_some();
+        let has_socket = tls.is_some() || contexts.is_some() || subprotocol.is_some();
+        !(has_own || is_under_way || is_ending || has_socket)
+    }
+}
+
+/// A connection's TLS.
+pub(crate) struct Secure {
+    pub(crate) session: Session,
+    /// Ciphertext of a record that is not whole yet.
+    pub(crate) left: Vec<u8>,
+    /// When a handshake in mid-life began.
+    pub(crate) since: Option<Stamp>,
+    /// What is left waits for its turn and not for more bytes: handshakes have a budget.
+    pub(crate) is_put_off: bool,
+    /// `close_notify` came.
+    pub(crate) is_closed: bool,
+    /// It failed, and an alert said why: nothing follows that (RFC 8446, 6.2).
+    pub(crate) is_broken: bool,
+}
+
+/// A WebSocket's handshake under way.
+pub(crate) enum Upgrade {
+    /// The server's end: the handler has put its answer off until then.
+    Asked(Asked, Tick),
+    /// The client's: what was asked for, and the nonce in it.
+    Hello(Hello, [u8; 16]),
 }
 
 /// Where a message or queue stood when the present window of the minimum rate began.
@@ -269,6 +382,8 @@ pub(crate) struct Dialling {
     pub(crate) from: Option<SocketAddr>,
     /// The addresses not tried yet, last first.
     pub(crate) left: Vec<SocketAddr>,
+    /// How to seal what is sent, where that is wanted.
+    pub(crate) tls: Option<TlsClient>,
 }
 
 /// Input that was read and that nobody could use yet.

@@ -107,6 +107,14 @@ pub enum Error {
     /// The engine has been told to stop.
     #[error("the engine is stopping")]
     Stopping,
+    /// Certificates, keys or names given for TLS cannot be used; what was in use before stays in use.
+    #[error("TLS: {part}: {why}")]
+    BadTls {
+        /// Which one: `certificate 2 (/etc/site.pem)`, say. Certificates count from 1, in the order given.
+        part: String,
+        /// What is wrong with it, and what is expected.
+        why: String,
+    },
     /// The system refused something else the engine needs.
     #[error("cannot {what}: {source}")]
     System {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    Adopt, ConnId, Connect, Error, ListenerId, NotTaken, Payload, ReactorId, Result, Stats, Tag,
+    Adopt, CloseCode, ConnId, Connect, Error, ListenerId, NotTaken, Payload, ReactorId, Reply, Result, Stats,
+    Tag, Tls,
     mailbox::{Command, Place},
     shared::{self, ReactorShared, Shared},
     watched,
@@ -261,6 +262,17 @@ impl Handle {
         self.put(id, Command::Finish(id));
     }
 
+    /// As [`Conn::finish_with`](crate::Conn::finish_with).
+    pub fn finish_with(&self, id: ConnId, code: CloseCode, reason: &str) {
+        self.put(id, Command::FinishWith(id, code, reason.into()));
+    }
+
+    /// Answers a request whose answer was put off by [`Reply::later`]; one that has been answered, or is gone, is counted among
+    /// the [`late_commands`](crate::Counters::late_commands).
+    pub fn answer(&self, id: ConnId, reply: Reply) {
+        self.put(id, Command::Answer(id, Box::new(reply)));
+    }
+
     /// As [`Conn::resume`](crate::Conn::resume): ends a pause or a hold.
     pub fn resume(&self, id: ConnId) {
         self.put(id, Command::Resume(id));
@@ -278,6 +290,24 @@ impl Handle {
     /// slices; the threads end when the last one is gone.
     pub fn shutdown(&self) {
         self.shared.stop();
+    }
+
+    /// Has the TLS handshakes of a listener go on with other certificates; connections go on as they are. As
+    /// [`Tls::reload`](crate::Tls::reload).
+    ///
+    /// # Errors
+    /// There is no such listener, or it has no TLS.
+    pub fn reload_tls(&self, listener: ListenerId, tls: &Tls) -> Result<()> {
+        let found = self.shared.listeners.get(usize::from(listener.0)).and_then(|l| l.tls.as_ref());
+        let Some(current) = found else {
+            return Err(Error::BadOption {
+                option: "listener",
+                value: format!("{listener:?}"),
+                allowed: "a listener with TLS".into(),
+            });
+        };
+        current.reload(tls);
+        Ok(())
     }
 
     // ---- what is known at once, without a lock

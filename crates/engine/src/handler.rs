@@ -1,6 +1,6 @@
 use std::{any::Any, fmt, os::fd::BorrowedFd, time::Instant};
 
-use crate::{Closed, Conn, Control, Input, Message, Reactor, ReactorId, Tag, TimerKind};
+use crate::{Closed, Conn, Control, Input, Message, Reactor, ReactorId, Reply, Request, Tag, TimerKind};
 
 /// What happens to a connection: the one thing an embedder writes.
 ///
@@ -52,6 +52,43 @@ pub trait Handler: Sized + 'static {
         let _ = reactor;
     }
 
+    /// An HTTP request came, on a listener whose framing is [`Framing::websocket`](crate::Framing::websocket): the first callback of
+    /// its connection, before `on_open`. By default a WebSocket that is asked for is accepted, and anything else refused.
+    ///
+    /// Nothing can be sent yet: [`Conn::send`] refuses. A reply that is no acceptance ends the connection, and `on_close`
+    /// comes with [`Closed::opened`] false. Bodies of requests are not read.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Engine, Handler, ListenerId, Message, Reply, Request, testing::Bench};
+    ///
+    /// struct Members;
+    ///
+    /// impl Handler for Members {
+    ///     type Session = String;
+    ///
+    ///     fn on_request(&mut self, _: &mut Conn<'_>, name: &mut String, request: &Request<'_>) -> Reply {
+    ///         let Some(who) = request.query("name") else { return Reply::status(400) };
+    ///         *name = who.into_owned();
+    ///         Reply::accept()
+    ///     }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut String, _: Message<'_>) -> Action { Action::Continue }
+    /// }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().listen("ws://127.0.0.1:0"), |_| Members);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, b"GET /room HTTP/1.1\r\nHost: example.org\r\n\r\n");
+    /// assert!(bench.output(client).starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
+    /// ```
+    fn on_request(
+        &mut self,
+        conn: &mut Conn<'_>,
+        session: &mut Self::Session,
+        request: &Request<'_>,
+    ) -> Reply {
+        let _ = (conn, session, request);
+        Reply::accept()
+    }
+
     /// A connection is there: accepted, dialled and connected, or adopted. Before any of its data.
     fn on_open(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
         let _ = (conn, session);
@@ -78,6 +115,13 @@ pub trait Handler: Sized + 'static {
         message: Message<'_>,
     ) -> Action;
 
+    /// TLS that [`Conn::start_tls`] began is there: what is sent from now on is sealed. (Where TLS comes first, `on_open` comes
+    /// after it.)
+    fn on_secured(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
+        let _ = (conn, session);
+        Action::Continue
+    }
+
     /// A ping or a pong arrived, of a framing that has them. A ping has been answered already.
     fn on_control(
         &mut self,
@@ -89,7 +133,7 @@ pub trait Handler: Sized + 'static {
         Action::Continue
     }
 
-    /// The peer will send no more (FIN); it may still be reading. By default the connection is finished: what is queued
+    /// The peer will send no more (FIN); it may still be reading. Not told of WebSockets, which end as a whole. By default the connection is finished: what is queued
     /// goes out, then it closes. With [`Action::Continue`] it stays open for sending.
     fn on_eof(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
         let _ = (conn, session);
@@ -223,7 +267,8 @@ pub enum Action {
 pub enum CloseReason {
     /// The peer closed its side (FIN) first.
     Peer {
-        /// The close code, of protocols that have one.
+        /// The close code, of protocols that have one: a WebSocket's (RFC 6455, 7.4), 1005 when it closed without one. None when
+        /// the stream ended without a closing handshake.
         code: Option<u16>,
     },
     /// The handler, or someone with a [`Handle`](crate::Handle), asked for it.
@@ -234,7 +279,7 @@ pub enum CloseReason {
     ConnectTimeout,
     /// Nothing came or went for the idle timeout.
     Idle,
-    /// What comes before `on_open` was not done in time.
+    /// What comes before `on_open` was not done in time, or one who was dialled refused it; [`Closed::error`] says how then.
     Handshake,
     /// Not [`authenticated`](Conn::authenticated) in time.
     Auth,
@@ -275,7 +320,7 @@ impl fmt::Display for CloseReason {
             CloseReason::ConnectFailed => "connect failed",
             CloseReason::ConnectTimeout => "connect timed out",
             CloseReason::Idle => "idle for too long",
-            CloseReason::Handshake => "the handshake took too long",
+            CloseReason::Handshake => "the handshake failed or took too long",
             CloseReason::Auth => "not authenticated in time",
             CloseReason::Lifetime => "reached its greatest age",
             CloseReason::WriteStall => "the peer stopped reading",

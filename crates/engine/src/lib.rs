@@ -35,6 +35,7 @@ mod profile;
 mod protocol;
 mod proxy_protocol;
 mod reactor;
+mod reply;
 mod resolver;
 mod roll;
 mod rules;
@@ -44,9 +45,12 @@ mod stats;
 mod sub_reactor;
 mod sync;
 pub mod testing;
+mod transport;
+mod url;
 mod watched;
 
 pub use bytes::Bytes;
+pub use wheelhouse_websocket::{CloseCode, http::Request};
 
 pub use self::{
     address::Address,
@@ -65,17 +69,24 @@ pub use self::{
     message::{Input, Kind, Message, Payload, Refusal, Sent},
     options::{Activity, MemoryPolicy, OPTIONS, OptionInfo},
     poster::Poster,
-    protocol::{Control, Decoded, Framing, LengthDelimited, Output, Protocol, ProtocolError},
+    protocol::{
+        Control, Decoded, Deflate, Framing, LengthDelimited, Output, Protocol, ProtocolError, WebSocket,
+    },
     reactor::Reactor,
+    reply::Reply,
     rules::Policy,
     running::Running,
     stats::{Counters, Stats},
+    transport::{Tls, TlsBuilder, TlsClient, TlsClientBuilder, TlsError, TlsInfo, TlsVersion},
 };
 
 /// What the engine's own benchmarks measure; no part of its face.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::fd_index::FdIndex;
+    pub use crate::{
+        fd_index::FdIndex,
+        transport::{Phase, Received, Session as TlsSession},
+    };
 
     /// An id from its number.
     pub fn conn_id(number: u64) -> Option<crate::ConnId> {

@@ -16,10 +16,11 @@ use listenfd::ListenFd;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
-    Address, Error, Framing, Result,
+    Address, Error, Framing, Result, Tls,
     options::Options,
     proxy_protocol::TrustedNetworks,
     rules::{Heartbeat, Policy, Rules, WaterMarks},
+    url::Url,
 };
 
 /// Where to listen, and how the connections from there behave.
@@ -40,6 +41,8 @@ pub struct Listener {
     pub(crate) url: String,
     pub(crate) framing: Framing,
     pub(crate) rules: Rules,
+    has_no_heartbeat: bool,
+    pub(crate) tls: Option<Tls>,
     proxies: Option<Vec<String>>,
     /// The same, once it has been looked at.
     pub(crate) trusted: Option<TrustedNetworks>,
@@ -54,6 +57,8 @@ impl Listener {
             url: url.into(),
             framing: Framing::raw(),
             rules: Rules::default(),
+            has_no_heartbeat: false,
+            tls: None,
             proxies: None,
             trusted: None,
             unix_mode: None,
@@ -61,9 +66,24 @@ impl Listener {
         }
     }
 
-    /// How bytes become messages; raw by default.
+    /// How bytes become messages; raw by default, and [`Framing::websocket`] on `ws://`.
     pub fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
+        self
+    }
+
+    /// TLS under whatever is spoken: `tls://` and `wss://` need it, `tcp://`, `ws://` and Unix sockets may have it. `on_open`
+    /// comes after the handshake, which has [`Builder::handshake_timeout`](crate::Builder::handshake_timeout).
+    ///
+    /// ```no_run
+    /// use wheelhouse::{Listener, Tls};
+    ///
+    /// let tls = Tls::builder().certificate_files("site.pem", "site.key").build()?;
+    /// let listener = Listener::new("wss://0.0.0.0:443").tls(tls);
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -89,13 +109,20 @@ impl Listener {
     }
 
     /// Pings a peer that has sent nothing for `every`, again after each `every` of silence, and closes the connection ([`CloseReason::Idle`](crate::CloseReason::Idle))
-    /// when nothing has come for `timeout`; off by default. 1 ms to 24 days, `timeout` longer than `every`. For framings
-    /// that have pings: see [`Framing::with_heartbeat`].
+    /// when nothing has come for `timeout`; off by default, but for WebSockets: 25 s and 45 s, for proxies cut silent ones at 60 s. 1 ms to 24 days, `timeout` longer than `every`. For framings
+    /// that have pings: see [`Framing::with_heartbeat`]. The pings of WebSockets come up to a quarter of `every` earlier, spread over time.
     ///
     /// With it only what the peer sends counts as activity, for the [`idle_timeout`](crate::Builder::idle_timeout) too: our
     /// own pings would keep a dead connection alive. While reading is paused, and after a FIN, neither time runs.
     pub fn heartbeat(mut self, every: Duration, timeout: Duration) -> Self {
         self.rules.heartbeat = Some(Heartbeat { every, timeout });
+        self
+    }
+
+    /// No heartbeat, not even for WebSockets.
+    pub fn no_heartbeat(mut self) -> Self {
+        self.rules.heartbeat = None;
+        self.has_no_heartbeat = true;
         self
     }
 
@@ -150,7 +177,18 @@ impl Listener {
 
     /// Looks at everything that can be looked at before a socket is opened.
     pub(crate) fn validate(&mut self, options: &Options) -> Result<Address> {
-        let address: Address = self.url.parse()?;
+        let Url { address, is_websocket, is_tls, .. } = Url::to_listen(&self.url)?;
+        if is_tls && self.tls.is_none() {
+            return Err(Error::BadOption {
+                option: "tls",
+                value: format!("no certificate for `{}`", self.url),
+                allowed: "Listener::tls with a certificate and its key".into(),
+            });
+        }
+        self.framing = self.framing.clone().over(is_websocket, &self.url)?;
+        if self.framing.as_websocket().is_some() && !self.has_no_heartbeat {
+            self.rules.heartbeat.get_or_insert(Heartbeat::OF_WEBSOCKETS);
+        }
         self.rules.validate(&self.framing, &self.url)?;
         self.trusted = self.proxies.as_deref().map(TrustedNetworks::parse).transpose()?;
         let refuse = |option, value: String, allowed: &str| {

@@ -15,7 +15,10 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use crossbeam_utils::CachePadded;
 
-use crate::{Adopt, Audience, ConnId, Connect, Payload, ReactorId, Tag, accept::Accepted, asleep::Asleep};
+use crate::{
+    Adopt, Audience, CloseCode, ConnId, Connect, Payload, ReactorId, Reply, Tag, accept::Accepted,
+    asleep::Asleep,
+};
 
 /// What another thread asks of a reactor.
 pub(crate) enum Command {
@@ -46,6 +49,8 @@ pub(crate) enum Command {
     Close(ConnId),
     Reset(ConnId),
     Finish(ConnId),
+    FinishWith(ConnId, CloseCode, Box<str>),
+    Answer(ConnId, Box<Reply>),
     Resume(ConnId),
     /// The mailbox of that reactor has room again.
     Room(ReactorId),
@@ -79,6 +84,7 @@ impl Command {
                 | Close(_)
                 | Reset(_)
                 | Finish(_)
+                | FinishWith(..)
                 | Resume(_)
                 | Adopt(_)
                 | Watch(..)

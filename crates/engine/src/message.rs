@@ -124,12 +124,18 @@ impl Kind {
 pub struct Message<'a> {
     kind: Kind,
     body: &'a [u8],
+    is_utf8: bool,
 }
 
 impl<'a> Message<'a> {
     /// A message of this kind.
     pub fn new(kind: Kind, body: &'a [u8]) -> Self {
-        Message { kind, body }
+        Message { kind, body, is_utf8: false }
+    }
+
+    /// One that a protocol has looked at: text is UTF-8.
+    pub(crate) fn decoded(kind: Kind, body: &'a [u8], is_utf8: bool) -> Self {
+        Message { kind, body, is_utf8 }
     }
 
     /// A message of bytes.
@@ -154,7 +160,8 @@ impl<'a> Message<'a> {
 
     /// A copy of it that can go to another thread.
     pub fn to_payload(&self) -> Payload<'static> {
-        Payload { kind: self.kind, body: Body::Shared(Bytes::copy_from_slice(self.body)) }
+        let body = Body::Shared(Bytes::copy_from_slice(self.body));
+        Payload { kind: self.kind, is_utf8: self.is_utf8, is_incompressible: false, body }
     }
 }
 
@@ -171,6 +178,9 @@ impl<'a> Message<'a> {
 #[derive(Clone, Debug)]
 pub struct Payload<'a> {
     kind: Kind,
+    /// Known to be; others are looked at where it matters.
+    is_utf8: bool,
+    is_incompressible: bool,
     body: Body<'a>,
 }
 
@@ -203,6 +213,19 @@ impl<'a> Payload<'a> {
         self
     }
 
+    /// The same, never to be compressed ([`Deflate`](crate::Deflate)): it is already, or it holds a secret beside what a
+    /// stranger chose, whose length must not tell of it.
+    ///
+    /// ```
+    /// use wheelhouse::Payload;
+    ///
+    /// let picture = Payload::from(vec![0x89, b'P', b'N', b'G']).incompressible();
+    /// ```
+    pub fn incompressible(mut self) -> Self {
+        self.is_incompressible = true;
+        self
+    }
+
     /// What it is.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -211,6 +234,16 @@ impl<'a> Payload<'a> {
     /// Its bytes, without the protocol's framing.
     pub fn bytes(&self) -> &[u8] {
         self.body.bytes()
+    }
+
+    /// Whether it may be sent as text.
+    #[inline]
+    pub(crate) fn is_utf8(&self) -> bool {
+        self.is_utf8 || simdutf8::basic::from_utf8(self.bytes()).is_ok()
+    }
+
+    pub(crate) fn is_incompressible(&self) -> bool {
+        self.is_incompressible
     }
 
     pub(crate) fn into_body(self) -> Body<'a> {
@@ -226,7 +259,8 @@ macro_rules! payload_from {
     ($($from:ty, $kind:ident, $value:ident => $body:expr;)*) => { $(
         impl<'a> From<$from> for Payload<'a> {
             fn from($value: $from) -> Self {
-                Payload { kind: Kind::$kind, body: $body }
+                let kind = Kind::$kind;
+                Payload { kind, is_utf8: kind == Kind::TEXT, is_incompressible: false, body: $body }
             }
         }
     )* }
@@ -244,13 +278,14 @@ payload_from! {
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
     fn from(bytes: &'a [u8; N]) -> Self {
-        Payload { kind: Kind::BINARY, body: Body::Borrowed(bytes) }
+        Payload::from(&bytes[..])
     }
 }
 
 impl<'a> From<Message<'a>> for Payload<'a> {
     fn from(message: Message<'a>) -> Self {
-        Payload { kind: message.kind, body: Body::Borrowed(message.body) }
+        let Message { kind, body, is_utf8 } = message;
+        Payload { kind, is_utf8, is_incompressible: false, body: Body::Borrowed(body) }
     }
 }
 

@@ -43,7 +43,7 @@ impl OptionInfo {
         }
     }
 
-    const fn default_size(&self) -> usize {
+    pub(crate) const fn default_size(&self) -> usize {
         self.default_value() as usize
     }
 
@@ -104,6 +104,14 @@ options! {
     MINIMUM_RATE_WINDOW = "minimum_rate window", "ms", None, 100, DAYS_24;
     HEARTBEAT_EVERY = "heartbeat every", "ms", None, 1, DAYS_24;
     HEARTBEAT_TIMEOUT = "heartbeat timeout", "ms", None, 2, DAYS_24;
+    MAX_MESSAGE = "max_message", "bytes per message", Some(MIB), 125, 64 * MIB;
+    MAX_FRAGMENTS = "max_fragments", "frames per message", Some(1024), 1, MIB;
+    MAX_CONTROLS = "max_controls", "control frames per second", Some(100), 1, 65_535;
+    MAX_HEAD = "max_head", "bytes per request", Some(16 * KIB), 256, 16 * MIB;
+    MAX_HEADERS = "max_headers", "headers per request", Some(100), 8, 1000;
+    DEFLATE_LEVEL = "deflate level", "zlib level", Some(1), 0, 9;
+    DEFLATE_THRESHOLD = "deflate threshold", "bytes per message", Some(512), 0, 64 * MIB;
+    DEFLATE_CONTEXTS = "deflate own_contexts", "connections per reactor", Some(0), 0, 65_536;
     BUSY_POLL = "busy_poll", "us", None, 1, 1_000_000;
     CONNECT_TIMEOUT = "timeout", "ms", Some(10_000), 1, DAYS_24;
 }

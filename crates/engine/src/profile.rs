@@ -1,7 +1,7 @@
 use slab::Slab;
 
 use crate::{
-    Listener, ListenerId,
+    Listener, ListenerId, Tls,
     protocol::{Frame, Framing},
     rules::Rules,
 };
@@ -11,6 +11,8 @@ pub(crate) struct Profile {
     pub(crate) listener: Option<ListenerId>,
     framing: Framing,
     pub(crate) rules: Rules,
+    /// What seals the bytes of those who come through the listener.
+    pub(crate) tls: Option<Tls>,
     /// Connections that follow it; a listener's own stays for good.
     users: usize,
 }
@@ -36,6 +38,7 @@ impl Profiles {
                 listener: Some(ListenerId(index as u16)),
                 framing: listener.framing.clone(),
                 rules: listener.rules,
+                tls: listener.tls.clone(),
                 users: 1,
             };
             (index, profile)
@@ -71,7 +74,7 @@ impl Profiles {
             return u16::try_from(index).ok();
         }
         let index = u16::try_from(self.profiles.vacant_key()).ok()?;
-        self.profiles.insert(Profile { listener, framing: framing.clone(), rules, users: 1 });
+        self.profiles.insert(Profile { listener, framing: framing.clone(), rules, tls: None, users: 1 });
         Some(index)
     }
 
@@ -89,7 +92,7 @@ impl Profiles {
         }
         let listener = Some(ListenerId(u16::try_from(self.profiles.vacant_key()).ok()?));
         // One of them is the listener itself, which stays.
-        self.profiles.insert(Profile { listener, framing: framing.clone(), rules, users: 2 });
+        self.profiles.insert(Profile { listener, framing: framing.clone(), rules, tls: None, users: 2 });
         listener
     }
 

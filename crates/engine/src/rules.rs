@@ -112,6 +112,10 @@ impl Rules {
 }
 
 impl Heartbeat {
+    /// A little below the minute after which proxies cut what is silent.
+    pub(crate) const OF_WEBSOCKETS: Heartbeat =
+        Heartbeat { every: Duration::from_secs(25), timeout: Duration::from_secs(45) };
+
     fn validate(&self) -> Result<()> {
         options::check_time(&options::HEARTBEAT_EVERY, self.every)?;
         options::check_time(&options::HEARTBEAT_TIMEOUT, self.timeout)?;

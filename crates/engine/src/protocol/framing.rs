@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Control, LengthDelimited, Output, Protocol,
+    Control, Frames, LengthDelimited, Output, Protocol, WebSocket,
     control::{Worded, Words},
     lines::Lines,
 };
@@ -29,6 +29,7 @@ enum Parameters {
     None,
     Lines(usize),
     LengthDelimited(LengthDelimited),
+    WebSocket(Box<WebSocket>),
 }
 
 /// The longest line that can be asked for, in bytes.
@@ -39,6 +40,7 @@ const LONGEST_LINE: usize = 64 << 20;
 pub(crate) enum Frame {
     Raw,
     Protocol(Arc<dyn Protocol>),
+    Frames(Arc<Frames>),
 }
 
 impl Framing {
@@ -76,6 +78,17 @@ impl Framing {
         }
     }
 
+    /// WebSocket messages, after a handshake: a listener's connections are asked for one by their peers
+    /// ([`Handler::on_request`](crate::Handler::on_request)), one who dials asks for it. Its messages are text or binary; a
+    /// payload of another kind is refused ([`Refusal::NotEncodable`](crate::Refusal::NotEncodable)), as is text that is not UTF-8.
+    ///
+    /// By default a peer that has sent nothing for 25 s is pinged, and one that sends nothing for 20 s more is closed:
+    /// see [`Listener::heartbeat`](crate::Listener::heartbeat).
+    pub fn websocket(parameters: WebSocket) -> Self {
+        let frame = Frame::Frames(Arc::new(Frames::new(parameters.clone())));
+        Framing { frame, parameters: Parameters::WebSocket(Box::new(parameters)), words: None }
+    }
+
     /// A protocol of the user's own.
     pub fn custom(protocol: impl Protocol) -> Self {
         Framing::new(protocol, Parameters::None)
@@ -106,6 +119,32 @@ impl Framing {
         self
     }
 
+    /// A WebSocket begins with a request.
+    pub(crate) fn needs_no_handshake(&self, whose: &str) -> Result<()> {
+        if self.as_websocket().is_none() {
+            return Ok(());
+        }
+        Err(Error::BadOption {
+            option: "framing",
+            value: format!("WebSocket on {whose}"),
+            allowed: "WebSockets on listeners and dialled connections alone: they begin with a handshake"
+                .into(),
+        })
+    }
+
+    /// The framing of one who listens on, or dials, an URL that names a WebSocket or does not.
+    pub(crate) fn over(self, is_websocket: bool, url: &str) -> Result<Framing> {
+        match self.as_websocket() {
+            None if is_websocket && self.is_raw() => Ok(Framing::websocket(WebSocket::new())),
+            None if is_websocket => Err(Error::BadOption {
+                option: "framing",
+                value: format!("another framing than WebSocket's on `{url}`"),
+                allowed: "Framing::websocket, or tcp:// and tls:// for others".into(),
+            }),
+            _ => Ok(self),
+        }
+    }
+
     fn new(protocol: impl Protocol, parameters: Parameters) -> Self {
         Framing { frame: Frame::Protocol(Arc::new(protocol)), parameters, words: None }
     }
@@ -117,8 +156,18 @@ impl Framing {
 
     /// Whether it can carry a ping.
     pub(crate) fn has_pings(&self) -> bool {
-        let Frame::Protocol(protocol) = &self.frame else { return false };
-        protocol.encode_control(&Control::Ping(&[]), &mut Output::new(&mut Vec::new())).is_ok()
+        match &self.frame {
+            Frame::Raw => false,
+            Frame::Frames(_) => true,
+            Frame::Protocol(protocol) => {
+                protocol.encode_control(&Control::Ping(&[]), &mut Output::new(&mut Vec::new())).is_ok()
+            }
+        }
+    }
+
+    /// The WebSocket's parameters, where it is one.
+    pub(crate) fn as_websocket(&self) -> Option<&WebSocket> {
+        if let Parameters::WebSocket(parameters) = &self.parameters { Some(parameters) } else { None }
     }
 
     pub(crate) fn is_raw(&self) -> bool {
@@ -136,6 +185,7 @@ impl Framing {
                 allowed: format!("1 to {LONGEST_LINE} bytes"),
             }),
             Parameters::LengthDelimited(parameters) => parameters.codec().map(drop),
+            Parameters::WebSocket(parameters) => parameters.validate(),
         }?;
         let longest = if let Parameters::Lines(max) = self.parameters { max } else { usize::MAX };
         self.words.as_ref().map_or(Ok(()), |words| words.validate(&self.frame, longest))
@@ -145,7 +195,7 @@ impl Framing {
     pub(crate) fn is_like(&self, other: &Framing) -> bool {
         match (&self.frame, &other.frame) {
             _ if self.parameters != other.parameters || self.words != other.words => false,
-            (Frame::Raw, Frame::Raw) => true,
+            (Frame::Raw, Frame::Raw) | (Frame::Frames(_), Frame::Frames(_)) => true,
             (Frame::Protocol(one), Frame::Protocol(two)) => {
                 self.parameters != Parameters::None || Arc::ptr_eq(one, two)
             }
@@ -156,6 +206,10 @@ impl Framing {
 
 impl fmt::Debug for Framing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_raw() { "Framing::raw" } else { "Framing::protocol" })
+        f.write_str(match &self.frame {
+            Frame::Frames(_) => "Framing::websocket",
+            _ if self.is_raw() => "Framing::raw",
+            _ => "Framing::protocol",
+        })
     }
 }

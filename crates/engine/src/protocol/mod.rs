@@ -9,11 +9,19 @@ mod framing;
 mod length_delimited;
 mod lines;
 mod output;
+mod websocket;
 
-pub use self::{control::Control, framing::Framing, length_delimited::LengthDelimited, output::Output};
+pub use self::{
+    control::Control,
+    framing::Framing,
+    length_delimited::LengthDelimited,
+    output::Output,
+    websocket::{Deflate, WebSocket},
+};
 pub(crate) use self::{
     framing::Frame,
     output::{SHARE_FROM, SharedBody},
+    websocket::Frames,
 };
 
 /// Cuts bytes into messages and wraps messages into bytes.

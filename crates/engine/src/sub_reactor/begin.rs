@@ -28,8 +28,11 @@ impl<H: Handler> Stage<H> {
         connection.flags.set(Flags::UNIX, is_unix);
         connection.flags.set(Flags::COUNTED, is_counted);
         if is_proxied {
+            connection.phase = Phase::Proxied;
+        } else if connection.shakes_hands() {
             connection.phase = Phase::Handshaking;
         }
+        let is_open = connection.phase == Phase::Open;
         if is_unix && let Some(fd) = &connection.fd {
             // A Unix listener hands nothing down.
             let _ = set_kernel_buffers(&socket2::SockRef::from(fd), core.options());
@@ -38,7 +41,7 @@ impl<H: Handler> Stage<H> {
             return core.shed(&connection);
         }
         if let Some(id) = core.take_in(connection)
-            && !is_proxied
+            && is_open
         {
             self.open(id);
         }
@@ -47,7 +50,8 @@ impl<H: Handler> Stage<H> {
     /// Makes the session and calls `on_open`.
     pub(super) fn open(&mut self, id: ConnId) {
         let key = id.key();
-        if !self.make_session(id) {
+        // One whose request was asked about has its session already.
+        if self.sessions.get_mut(key).is_none() && !self.make_session(id) {
             return;
         }
         if let Some(connection) = self.core.connections.get_mut(key) {
@@ -73,7 +77,7 @@ impl<H: Handler> Stage<H> {
         }
     }
 
-    fn make_session(&mut self, id: ConnId) -> bool {
+    pub(super) fn make_session(&mut self, id: ConnId) -> bool {
         let key = id.key();
         match catch_unwind(AssertUnwindSafe(H::Session::default)) {
             Ok(session) => {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Core, Readiness, SubReactor};
+use super::{Core, Readiness, SubReactor, frames::opcode_of, workshop::Kindred};
 use crate::{
     CloseReason, ConnId, Handler, ListenerId, Payload, Refusal,
     accept::Accepted,
@@ -91,6 +91,16 @@ impl<H: Handler> SubReactor<H> {
                 bytes.extend_from_slice(payload.bytes());
                 Ok(())
             }
+            // As the other end sends it.
+            Frame::Frames(_) => match opcode_of(payload) {
+                Some(opcode) => {
+                    let is_client = core.connections.get(id.key())?.kindred().is_client;
+                    let kind = Kindred { is_client: !is_client, ..Kindred::default() };
+                    core.write_frame(id.key(), kind, opcode, payload, &mut bytes);
+                    Ok(())
+                }
+                None => Err(Refusal::NotEncodable),
+            },
             Frame::Protocol(protocol) => protocol.encode(payload, &mut Output::new(&mut bytes)),
         };
         Some(encoded.map(|()| bytes))

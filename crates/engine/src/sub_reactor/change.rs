@@ -5,7 +5,7 @@ use std::{fs::File, os::fd::OwnedFd};
 use super::Core;
 use crate::{
     CloseReason, Detached, Error, Framing, Payload, Result,
-    connection::{Flags, Inbound, Phase},
+    connection::{Connection, Flags, Inbound, Phase},
     id::Key,
 };
 
@@ -22,6 +22,7 @@ impl Core {
     /// What comes and goes from now on is framed anew.
     pub(crate) fn set_framing(&mut self, key: Key, framing: &Framing) -> Result<()> {
         framing.validate()?;
+        framing.needs_no_handshake("a connection in mid-life")?;
         if !self.masses.is_empty() {
             self.catch_up(key);
         }
@@ -32,7 +33,7 @@ impl Core {
         }
         let profile = self.profiles.change(old, framing).ok_or_else(Error::too_many_kinds)?;
         connection.profile = profile;
-        connection.protocol_state = 0;
+        connection.protocol_state = [0; 2];
         connection.flags.remove(Flags::OF_PROFILE);
         let flags = self.profile_flags(profile);
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
@@ -51,7 +52,8 @@ impl Core {
             self.catch_up(key);
         }
         let Some(id) = self.connections.id(key) else { return false };
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
+        let is_able = |c: &&mut Connection| c.phase == Phase::Open && !c.shakes_hands();
+        let Some(connection) = self.connections.get_mut(key).filter(is_able) else {
             return false;
         };
         connection.phase = Phase::Detaching;

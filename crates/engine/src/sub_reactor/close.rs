@@ -2,7 +2,9 @@
 
 use std::{io, os::fd::AsRawFd};
 
-use super::{Core, core::Doomed};
+use wheelhouse_websocket::CloseCode;
+
+use super::{Core, core::Doomed, frames::code_for};
 use crate::{
     CloseReason,
     connection::{Connection, Flags, Phase},
@@ -15,6 +17,16 @@ impl Core {
         if !self.masses.is_empty() {
             self.catch_up(key);
         }
+        self.put_close(key, Some(CloseCode::NORMAL), "");
+        self.finish_now(key);
+    }
+
+    /// The same with a close code of one's own, where the protocol has them.
+    pub(crate) fn finish_with(&mut self, key: Key, code: CloseCode, reason: &str) {
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+        self.put_close(key, Some(code), reason);
         self.finish_now(key);
     }
 
@@ -22,10 +34,18 @@ impl Core {
         let stamp = self.clock.stamp();
         let Some(connection) = self.connections.get_mut(key) else { return };
         match connection.phase {
-            Phase::Connecting | Phase::Handshaking => return self.doom(key, CloseReason::Local, None, 0),
+            Phase::Connecting | Phase::Proxied | Phase::Handshaking => {
+                return self.doom(key, CloseReason::Local, None, 0);
+            }
             Phase::Open => {}
             _ => return,
         }
+        if connection.flags.contains(Flags::TLS) {
+            self.put_close_notify(key);
+        }
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
+            return;
+        };
         connection.phase = Phase::Finishing;
         connection.since = stamp;
         if connection.flags.contains(Flags::EOF) {
@@ -37,12 +57,15 @@ impl Core {
     }
 
     /// Close gracefully, and tell `on_close` of this reason.
-    pub(super) fn finish_because(&mut self, key: Key, reason: CloseReason, error: io::Error) {
+    pub(super) fn finish_because(&mut self, key: Key, reason: CloseReason, error: Option<io::Error>) {
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
             return;
         };
         connection.extras().closing = Some((reason, error));
-        self.finish(key);
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+        self.finish_now(key);
     }
 
     /// What the kernel takes now goes out, the rest is lost.
@@ -55,6 +78,10 @@ impl Core {
         };
         if connection.phase != Phase::Closed {
             let blocked = connection.flags.contains(Flags::WRITE_INTEREST);
+            if let Some(code) = code_for(reason) {
+                self.put_close(key, Some(code), "");
+            }
+            self.put_close_notify(key);
             if self.corked(key) > 0 {
                 self.flush_cork();
             } else if !blocked {
@@ -62,6 +89,26 @@ impl Core {
             }
         }
         self.doom(key, reason, None, 0);
+    }
+
+    /// A callback has panicked: a WebSocket's peer is told, others see the end. No callback follows but `on_close`.
+    pub(super) fn break_off(&mut self, key: Key) {
+        if !self.finish_telling(key, CloseReason::Panic) {
+            self.doom(key, CloseReason::Panic, None, 0);
+        }
+    }
+
+    /// Ends an open WebSocket with the code that tells of the reason, gracefully: with input left unread a close would be a
+    /// reset, and the code lost. Whether it is one.
+    pub(super) fn finish_telling(&mut self, key: Key, reason: CloseReason) -> bool {
+        self.settle();
+        let is_open = |c: &Connection| c.phase == Phase::Open && c.flags.contains(Flags::FRAMES);
+        if !self.connections.get(key).is_some_and(is_open) {
+            return false;
+        }
+        self.put_close(key, code_for(reason), "");
+        self.finish_because(key, reason, None);
+        true
     }
 
     /// Nothing goes out but a reset.
@@ -80,7 +127,15 @@ impl Core {
             self.catch_up(key);
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.flags.contains(Flags::FRAMES) {
+            // Half a WebSocket there is not.
+            return self.finish(key);
+        }
         if connection.takes_output() {
+            if connection.flags.contains(Flags::TLS) {
+                self.put_close_notify(key);
+            }
+            let Some(connection) = self.connections.get_mut(key) else { return };
             connection.flags |= Flags::SHUT_WANTED;
             self.put_dirty(key);
         }
@@ -95,7 +150,7 @@ impl Core {
         }
         connection.phase = Phase::Closed;
         let closing = connection.extras.as_mut().and_then(|extras| extras.closing.take());
-        let (reason, error) = closing.map_or((reason, error), |(reason, error)| (reason, Some(error)));
+        let (reason, error) = closing.unwrap_or((reason, error));
         let unsent = in_hand + corked + connection.queued() as u64;
         self.doomed.push_back(Doomed { key, reason, error, unsent });
     }
@@ -167,6 +222,7 @@ impl Core {
         if let Some(fd) = &connection.fd {
             self.shared.fds.remove(fd.as_raw_fd());
         }
+        self.forget_contexts(&connection);
         self.profiles.leave(connection.profile);
         self.shared.leave_address(&connection);
         let here = &self.shared.reactors[self.id.index()];

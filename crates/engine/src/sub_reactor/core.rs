@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use mio::{Poll, Token};
@@ -16,6 +17,7 @@ use super::{
     mass::Mass,
     stop::Draining,
     storage::Account,
+    workshop::Workshop,
     write::{CORK, Cork},
 };
 use crate::{
@@ -62,6 +64,14 @@ pub(crate) struct Core {
     pub(super) encoded: Vec<u8>,
     /// Where a message of several parts is joined.
     pub(super) joined: Vec<u8>,
+    /// Storage of large messages gone by, outside the account, at most [`MUCH`](super::MUCH) of it.
+    pub(super) spare_linear: Vec<Vec<u8>>,
+    /// Where what is sent over TLS is sealed.
+    pub(super) sealed: Vec<u8>,
+    /// The last turn with TLS handshakes, and the time that they took in it.
+    pub(super) handshaking: (u64, Duration),
+    /// What WebSockets share.
+    pub(super) workshop: Workshop,
     /// Queues without a connection, kept for the next one that needs one.
     #[expect(clippy::vec_box, reason = "the box is what is reused: a connection holds a pointer")]
     pub(super) spare_queues: Vec<Box<Outbound>>,
@@ -121,6 +131,10 @@ impl Core {
             cork: Cork::default(),
             encoded: Vec::new(),
             joined: Vec::new(),
+            spare_linear: Vec::new(),
+            sealed: Vec::new(),
+            handshaking: (0, Duration::ZERO),
+            workshop: Workshop::default(),
             spare_queues: Vec::new(),
             local,
             masses: VecDeque::new(),
@@ -161,6 +175,8 @@ impl Core {
         let Some(profile) = self.profiles.get(profile) else { return Flags::empty() };
         let mut flags = Flags::empty();
         flags.set(Flags::RAW, matches!(profile.frame(), Frame::Raw));
+        flags.set(Flags::FRAMES, matches!(profile.frame(), Frame::Frames(_)));
+        flags.set(Flags::TLS, profile.tls.is_some());
         flags.set(Flags::LOW_MARKS, profile.rules.marks.high < CORK);
         let only_input =
             self.options().idle_counts == Activity::Received || profile.rules.heartbeat.is_some();
@@ -216,6 +232,9 @@ impl Core {
             Command::Close(id) => self.on_time(id, |core, key| core.close(key, CloseReason::Local)),
             Command::Reset(id) => self.on_time(id, |core, key| core.reset(key, CloseReason::Local)),
             Command::Finish(id) => self.on_time(id, Core::finish),
+            Command::FinishWith(id, code, reason) => {
+                self.on_time(id, |core, key| core.finish_with(key, code, &reason));
+            }
             Command::Resume(id) => self.on_time(id, Core::resume),
             Command::Adopt(adopt) => {
                 if let Err(NotTaken { error, .. }) = self.adopt_prepared(*adopt) {

@@ -7,7 +7,7 @@ use wheelhouse_wheel::Tick;
 use super::Core;
 use crate::{
     CloseReason, Control, TimerKind,
-    connection::{Connection, Flags, Phase},
+    connection::{Connection, Flags, Phase, Upgrade},
     id::Key,
     options,
     rules::Heartbeat,
@@ -97,11 +97,17 @@ impl Core {
     pub(super) fn meet_deadline(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.deadline = None;
+        if connection.inbound.is_empty() {
+            connection.forget_pace();
+        }
         let nearest = self.connections.get(key).and_then(|connection| self.nearest(connection));
         match nearest {
             Some((at, deadline)) if at <= self.clock.tick() => match deadline {
                 // Who does not read would not see a FIN either.
                 Deadline::Close(reason @ CloseReason::WriteStall) => self.reset(key, reason),
+                Deadline::Close(CloseReason::Handshake) => self.give_up_handshake(key),
+                Deadline::Close(reason @ (CloseReason::Auth | CloseReason::Lifetime))
+                    if self.finish_telling(key, reason) => {}
                 Deadline::Close(reason) => self.close(key, reason),
                 Deadline::Ping => self.ask_whether_it_lives(key),
                 Deadline::Measure => self.measure(key),
@@ -127,7 +133,11 @@ impl Core {
                 let dialling = connection.extras.as_ref()?.dialling.as_ref()?;
                 Some((dialling.deadline, Deadline::Close(CloseReason::ConnectTimeout)))
             }
-            Phase::Handshaking => {
+            Phase::Handshaking | Phase::Proxied => {
+                let upgrade = connection.extras.as_ref().and_then(|extras| extras.upgrade.as_deref());
+                if let Some(Upgrade::Asked(_, until)) = upgrade {
+                    return Some((*until, Deadline::Close(CloseReason::Handshake)));
+                }
                 after(connection.since, Some(options.handshake_timeout), CloseReason::Handshake)
             }
             Phase::Finishing => earliest(&[
@@ -151,6 +161,9 @@ impl Core {
                     after(connection.since, options.lifetime, CloseReason::Lifetime),
                     after(connection.since, authentication, CloseReason::Auth),
                     stall(options.write_stall_timeout),
+                    connection.secure().and_then(|secure| secure.since).and_then(|since| {
+                        after(since, Some(options.handshake_timeout), CloseReason::Handshake)
+                    }),
                     self.next_measure(connection),
                     rules
                         .filter(|_| is_heard && !connection.flags.intersects(SAID_FIN))
@@ -166,7 +179,8 @@ impl Core {
         let (silent_since, asked) = (connection.last_activity, connection.pinged);
         let has_asked = connection.flags.contains(Flags::PINGED)
             && self.clock.since(asked) < self.clock.since(silent_since);
-        let ask = self.clock.tick_after(if has_asked { asked } else { silent_since }, heartbeat.every);
+        let every = heartbeat.every - spread(connection, heartbeat.every);
+        let ask = self.clock.tick_after(if has_asked { asked } else { silent_since }, every);
         let end = self.clock.tick_after(silent_since, heartbeat.timeout);
         Some(if ask < end { (ask, Deadline::Ping) } else { (end, Deadline::Close(CloseReason::Idle)) })
     }
@@ -280,6 +294,16 @@ impl Core {
         let at = self.clock.tick_after(self.clock.stamp(), after);
         self.wheel.schedule(at, chore);
     }
+}
+
+/// How much earlier than the others of its kind a WebSocket is pinged, up to a quarter of the interval: who came in a storm
+/// does not pong in one.
+fn spread(connection: &Connection, every: Duration) -> Duration {
+    if !connection.flags.contains(Flags::FRAMES) {
+        return Duration::ZERO;
+    }
+    // Fibonacci hashing: neighbours are far apart.
+    every / 1024 * (connection.sequence.0.wrapping_mul(0x9e37_79b9) >> 24)
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use wheelhouse_websocket::http::Hello;
 
 use super::Core;
 use crate::{
-    Address, CloseReason, ConnId, Connect, Error, Result,
-    connection::{Connection, Dialling, Flags, Phase},
+    Address, CloseReason, ConnId, Connect, Error, Result, TlsClient,
+    connect::Plan,
+    connection::{Connection, Dialling, Flags, Phase, Upgrade},
     id::Key,
     listener::{set_kernel_buffers, set_tcp_options},
     options::Options,
@@ -22,12 +24,12 @@ use crate::{
 
 impl Core {
     pub(crate) fn connect(&mut self, to: Connect) -> Result<ConnId> {
-        let address = to.validate()?;
+        let Plan { address, framing, rules, hello, tls } = to.validate()?;
         if self.stopping {
             return Err(Error::Stopping);
         }
-        let profile = self.profiles.join(&to.framing, to.rules).ok_or_else(Error::too_many_kinds)?;
-        let id = self.new_dialled(profile, &to)?;
+        let profile = self.profiles.join(&framing, rules).ok_or_else(Error::too_many_kinds)?;
+        let id = self.new_dialled(profile, &to, hello, tls)?;
         self.stats.dialled += 1;
         tracing::trace!(%id, url = %to.url, "dialling");
         match address {
@@ -45,15 +47,26 @@ impl Core {
         Ok(id)
     }
 
-    fn new_dialled(&mut self, profile: u16, to: &Connect) -> Result<ConnId> {
+    fn new_dialled(
+        &mut self,
+        profile: u16,
+        to: &Connect,
+        hello: Option<Hello>,
+        tls: Option<TlsClient>,
+    ) -> Result<ConnId> {
         let now = self.clock.stamp();
         let mut connection = Connection::new(None, profile, now);
         connection.phase = Phase::Connecting;
         connection.flags = self.profile_flags(profile);
         let deadline = self.clock.tick_after(now, to.timeout);
+        connection.flags.set(Flags::TLS, tls.is_some());
         let extras = connection.extras();
         extras.tag = to.tag;
-        extras.dialling = Some(Dialling { deadline, from: to.from, left: Vec::new() });
+        extras.dialling = Some(Dialling { deadline, from: to.from, left: Vec::new(), tls });
+        if let Some(hello) = hello {
+            extras.upgrade = Some(Box::new(Upgrade::Hello(hello, self.workshop.nonce())));
+            connection.flags |= Flags::CLIENT;
+        }
         let id = self.connections.insert(connection).map_err(|_| {
             self.profiles.leave(profile);
             Error::ReactorFull { reactor: self.id, limit: ConnId::MAX_KEYS }
@@ -142,17 +155,20 @@ impl Core {
             }
             Some(Ok(())) => {}
         }
-        connection.phase = Phase::Open;
+        connection.phase = if connection.shakes_hands() { Phase::Handshaking } else { Phase::Open };
         connection.since = stamp;
         connection.last_activity = stamp;
         connection.flags.remove(Flags::WRITE_INTEREST);
-        connection.extras().dialling = None;
+        let tls = connection.extras().dialling.take().and_then(|dialling| dialling.tls);
         let registered = self.reregister(key);
         if let Err(error) = registered {
             self.doom(key, CloseReason::Io, Some(error), 0);
             return false;
         }
         self.disarm_deadline(key);
+        if let Some(tls) = tls {
+            self.begin_tls_client(key, &tls);
+        }
         true
     }
 

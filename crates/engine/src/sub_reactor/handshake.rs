@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     CloseReason, ConnId, Handler,
-    connection::{Flags, Inbound, Phase},
+    connection::{Connection, Flags, Inbound, Phase},
     id::Key,
     proxy_protocol::{self, Header},
 };
@@ -31,7 +31,7 @@ impl<H: Handler> Stage<H> {
         };
         connection.last_activity = self.core.clock.stamp();
         self.core.stats.bytes_in += n as u64;
-        let kept = self.core.move_kept(key, buffer);
+        let kept = self.core.move_kept(key, buffer.body(), buffer);
         let (frame, _) = buffer.frame(kept, n);
         let len = match proxy_protocol::parse(frame) {
             Ok(Header::Incomplete) if frame.len() <= size => {
@@ -52,11 +52,19 @@ impl<H: Handler> Stage<H> {
                 len
             }
         };
+        if self.core.connections.get(key).is_some_and(Connection::shakes_hands) {
+            self.core.begin_handshake(key);
+            let span = buffer.body() - kept + len..buffer.body() + n;
+            if !span.is_empty() {
+                self.offer_handshake(id, span, buffer);
+            }
+            return self.after_opening(id, n, size);
+        }
         self.core.finish_handshake(key);
         self.open(id);
         // `open` has served the connection as a batch of its own; this one goes on.
         self.core.cork(key);
-        self.offer_first(id, kept, n, len, buffer);
+        self.offer_part(id, buffer.body() - kept + len..buffer.body() + n, true, buffer);
         self.after(id, n, size)
     }
 
@@ -69,7 +77,7 @@ impl<H: Handler> Stage<H> {
 }
 
 impl Core {
-    fn keep_header(&mut self, key: Key, header: &[u8]) {
+    pub(super) fn keep_header(&mut self, key: Key, header: &[u8]) {
         if header.len() > Inbound::INLINE {
             return self.keep_in_ring(key, header);
         }
@@ -93,7 +101,14 @@ impl Core {
         false
     }
 
-    fn finish_handshake(&mut self, key: Key) {
+    /// The proxy has spoken, and now it is the client's turn.
+    fn begin_handshake(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.phase = Phase::Handshaking;
+        }
+    }
+
+    pub(super) fn finish_handshake(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.phase = Phase::Open;
         }

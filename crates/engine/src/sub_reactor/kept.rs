@@ -17,15 +17,18 @@ pub(super) struct Left<'a> {
     pub(super) begins: bool,
 }
 
+/// What is read of a large message beyond the budget of a turn, at most.
+const LITTLE: usize = 256 << 10;
+
 impl Core {
-    /// Moves what the connection kept to the end of the head-room; how much it was.
-    pub(super) fn move_kept(&mut self, key: Key, buffer: &mut ReadBuffer) -> usize {
+    /// Moves what the connection kept in front of a place in the buffer; how much it was.
+    pub(super) fn move_kept(&mut self, key: Key, place: usize, buffer: &mut ReadBuffer) -> usize {
         let Some(connection) = self.connections.get_mut(key) else { return 0 };
         let kept = connection.inbound.len();
         if kept == 0 {
             return 0;
         }
-        let place = buffer.head_room(kept);
+        let place = buffer.before(place, kept);
         match &mut connection.inbound {
             Inbound::Inline { len, bytes } => {
                 place.copy_from_slice(&bytes[..kept]);
@@ -43,9 +46,10 @@ impl Core {
     /// Keeps what nobody could use yet: a few bytes inside the connection, more in a ring, a large message in storage of
     /// its size.
     pub(super) fn keep(&mut self, key: Key, left: Left<'_>, body: usize) {
-        let limit = self.options().inbound_limit;
+        let limit = self.most_kept(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if !matches!(connection.phase, Phase::Open | Phase::Detaching) {
+        // Plaintext in front of a handshake that has just begun is nobody's: whoever sits between could have put it there.
+        if !matches!(connection.phase, Phase::Open | Phase::Detaching) || connection.is_securing() {
             return;
         }
         if !connection.takes_input() {
@@ -54,6 +58,13 @@ impl Core {
             return self.reset(key, CloseReason::InboundOverflow);
         }
         self.store(key, left, body);
+    }
+
+    /// Bytes of input that may wait for the rest of their message.
+    fn most_kept(&self, key: Key) -> usize {
+        let limit = self.options().inbound_limit;
+        // A message of the largest size, and the beginning of a frame behind it.
+        self.frames_of(key).map_or(limit, |frames| limit.max(frames.max_message() + 256))
     }
 
     /// The same without a look at the limit.
@@ -65,9 +76,11 @@ impl Core {
             connection.inbound = Inbound::inline(rest);
         } else if rest.len() <= body && (need <= body || is_paused) {
             self.keep_in_ring(key, rest);
-        } else if self.make_room(key, rest.len()) {
-            let linear = Linear { bytes: rest.to_vec(), filled: rest.len(), need };
-            self.put_linear(key, Box::new(linear));
+        } else {
+            let bytes = self.linear_with(rest, need);
+            if self.make_room(key, bytes.len()) {
+                self.put_linear(key, Box::new(Linear { bytes, filled: rest.len(), need }));
+            }
         }
         self.pace_input(key, begins);
     }
@@ -127,8 +140,9 @@ impl Core {
 
     /// Puts storage that is in the account into the connection, or drops it when it is of no use any more.
     pub(super) fn put_linear(&mut self, key: Key, linear: Box<Linear>) {
-        let limit = self.options().inbound_limit;
-        let is_of_use = |c: &&mut Connection| matches!(c.phase, Phase::Open | Phase::Detaching);
+        let limit = self.most_kept(key);
+        let is_of_use =
+            |c: &&mut Connection| matches!(c.phase, Phase::Open | Phase::Detaching) && !c.is_securing();
         let Some(connection) = self.connections.get_mut(key).filter(is_of_use) else {
             return self.remove_linear(linear.bytes.len());
         };
@@ -145,13 +159,20 @@ impl Core {
 
     /// Makes room for what the message needs, within the bounds of the connection and of the reactor.
     pub(super) fn grow_linear(&mut self, key: Key, step: usize) -> bool {
-        let limit = self.options().inbound_limit;
+        let limit = self.most_kept(key);
         loop {
             let Some(connection) = self.connections.get(key) else { return false };
             let Inbound::Linear(linear) = &connection.inbound else { return false };
             let is_known = linear.need > linear.filled + 1;
+            let is_announced = connection.flags.contains(Flags::FRAMES);
             let (have, filled) = (linear.bytes.len(), linear.filled);
-            let want = if is_known { linear.need } else { (2 * filled).max(filled + step).min(limit + 1) };
+            let grown = (2 * filled).max(filled + step);
+            let want = match is_known {
+                // By what has come, and not by what a peer says.
+                true if is_announced => linear.need.min(grown),
+                true => linear.need,
+                false => grown.min(limit + 1),
+            };
             let want = want.max(filled + 1);
             if have > filled && (have >= want || !is_known) {
                 return true;
@@ -168,11 +189,69 @@ impl Core {
         }
     }
 
+    /// Appends to a large message what did not come straight into its storage; whether it is to be offered now.
+    pub(super) fn extend_linear(&mut self, key: Key, bytes: &[u8]) -> bool {
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return false };
+            let is_frames = connection.flags.contains(Flags::FRAMES);
+            let Inbound::Linear(linear) = &mut connection.inbound else { return false };
+            let (have, filled) = (linear.bytes.len(), linear.filled);
+            let end = filled + bytes.len();
+            if end <= have {
+                linear.bytes[filled..end].copy_from_slice(bytes);
+                linear.filled = end;
+                return end >= linear.need || is_frames;
+            }
+            let want = end.max(linear.need.min(2 * end));
+            if self.add_linear(want - have) {
+                if let Some(Inbound::Linear(linear)) = self.connections.get_mut(key).map(|c| &mut c.inbound) {
+                    linear.bytes.resize(want, 0);
+                }
+            } else if !self.relieve(key, want) {
+                return false;
+            }
+        }
+    }
+
+    /// Whether a large message lacks so little that one more read may make it whole.
+    pub(super) fn lacks_little(&self, key: Key) -> bool {
+        match self.connections.get(key).map(|connection| &connection.inbound) {
+            Some(Inbound::Linear(linear)) => {
+                (2..=LITTLE).contains(&linear.need.saturating_sub(linear.filled))
+            }
+            _ => false,
+        }
+    }
+
+    /// Storage that begins with these bytes: of an earlier message that was no larger than this one will be, where there is
+    /// some, for fresh memory costs more than all that is done with it.
+    fn linear_with(&mut self, rest: &[u8], need: usize) -> Vec<u8> {
+        let fits = |bytes: &Vec<u8>| (rest.len()..=need).contains(&bytes.len());
+        match self.spare_linear.iter().rposition(fits) {
+            Some(at) => {
+                // The last one used is still in the cache.
+                let mut bytes = self.spare_linear.remove(at);
+                bytes[..rest.len()].copy_from_slice(rest);
+                bytes
+            }
+            None => rest.to_vec(),
+        }
+    }
+
+    /// Takes a large message's storage out of the account, and keeps it for the next one.
+    pub(super) fn recycle_linear(&mut self, bytes: Vec<u8>) {
+        let spare: usize = self.spare_linear.iter().map(Vec::len).sum();
+        if bytes.len() > super::LARGE && spare + bytes.len() <= super::MUCH {
+            self.spare_linear.push(bytes);
+        }
+    }
+
     /// The connection's input is of no use any more.
     pub(super) fn free_inbound(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.flags.remove(Flags::UNSERVED);
         self.take_held(key);
+        self.free_sealed(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
             Inbound::Inline { .. } => {}

@@ -4,7 +4,9 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Core, SLICE, send::guarded};
+use wheelhouse_websocket::CloseCode;
+
+use super::{Core, SLICE, frames::opcode_of, send::guarded, workshop::Kindred};
 use crate::{
     Audience, CloseReason, ConnId, Payload, Sent,
     connection::Phase,
@@ -43,7 +45,7 @@ enum Work {
 struct Broadcast {
     to: Audience,
     payload: Payload<'static>,
-    encoded: Vec<(u16, Option<Bytes>)>,
+    encoded: Vec<(u16, Kindred, Option<Bytes>)>,
 }
 
 impl Mass {
@@ -187,7 +189,10 @@ impl Core {
 
     fn do_one(&mut self, key: Key, work: &mut Work) {
         match work {
-            Work::Finish => self.finish_now(key),
+            Work::Finish => {
+                self.put_close(key, Some(CloseCode::GOING_AWAY), "");
+                self.finish_now(key);
+            }
             Work::Shutdown => self.close(key, CloseReason::Shutdown),
             Work::Broadcast(broadcast) | Work::Many { broadcast, .. } => self.deliver(key, broadcast),
         }
@@ -198,7 +203,7 @@ impl Core {
         if connection.phase != Phase::Open || !connection.takes_output() {
             return;
         }
-        let profile = connection.profile;
+        let (profile, kind) = (connection.profile, connection.kindred());
         let is_meant = match broadcast.to {
             Audience::Open => true,
             Audience::Listener(listener) => {
@@ -208,7 +213,12 @@ impl Core {
         if !is_meant {
             return;
         }
-        let Some(bytes) = self.encoded_for(profile, broadcast) else {
+        if kind.has_contexts {
+            // What it is sent is in its window, and in nobody else's.
+            self.send_now(key, broadcast.payload.clone());
+            return;
+        }
+        let Some(bytes) = self.encoded_for(key, profile, kind, broadcast) else {
             self.stats.sends_refused += 1;
             return;
         };
@@ -217,8 +227,15 @@ impl Core {
     }
 
     /// The broadcast as that kind of connection gets it; none when its protocol cannot carry it.
-    fn encoded_for(&mut self, profile: u16, broadcast: &mut Broadcast) -> Option<Bytes> {
-        if let Some((_, encoded)) = broadcast.encoded.iter().find(|(known, _)| *known == profile) {
+    fn encoded_for(
+        &mut self,
+        key: Key,
+        profile: u16,
+        kind: Kindred,
+        broadcast: &mut Broadcast,
+    ) -> Option<Bytes> {
+        let is_alike = |known: &&(u16, Kindred, Option<Bytes>)| known.0 == profile && known.1 == kind;
+        if let Some((_, _, encoded)) = broadcast.encoded.iter().find(is_alike) {
             return encoded.clone();
         }
         let encoded = match self.profiles.get(profile)?.frame() {
@@ -226,6 +243,11 @@ impl Core {
                 Body::Shared(bytes) | Body::Counted(bytes) => Some(self.account.hold(bytes.clone())),
                 Body::Borrowed(bytes) => Some(Bytes::from_static(bytes)),
             },
+            Frame::Frames(_) => opcode_of(&broadcast.payload).map(|opcode| {
+                let mut bytes = Vec::with_capacity(broadcast.payload.bytes().len() + 16);
+                self.write_frame(key, kind, opcode, &broadcast.payload, &mut bytes);
+                self.account.hold(BytesMut::from(&bytes[..]).freeze())
+            }),
             Frame::Protocol(protocol) => {
                 let mut bytes = Vec::with_capacity(broadcast.payload.bytes().len() + 16);
                 let mut out = Output::new(&mut bytes);
@@ -233,7 +255,7 @@ impl Core {
                 encoded.and_then(Result::ok).map(|()| self.account.hold(BytesMut::from(&bytes[..]).freeze()))
             }
         };
-        broadcast.encoded.push((profile, encoded.clone()));
+        broadcast.encoded.push((profile, kind, encoded.clone()));
         encoded
     }
 }

@@ -16,11 +16,13 @@ mod close;
 mod core;
 mod deadlines;
 mod dial;
+mod frames;
 mod handshake;
 mod kept;
 mod mass;
 mod pace;
 mod read;
+mod sealed;
 mod send;
 mod serve;
 #[cfg(test)]
@@ -28,12 +30,15 @@ mod simulated;
 mod stage;
 mod stop;
 mod storage;
+mod upgrade;
+mod workshop;
 mod write;
 
 pub(crate) use self::{
     core::Core,
     serve::Readiness,
     stage::{Job, panic_message},
+    workshop::Contexts,
 };
 use self::{deadlines::Due, read::ReadBuffer, stage::Stage};
 use crate::{
@@ -60,6 +65,8 @@ const WHEEL_STEPS: usize = 4096;
 const MOST_EVENTS: usize = 65_536;
 /// Buffer memory that is worth giving back when half of it is free, though nobody has left.
 const MUCH: usize = 4 << 20;
+/// Storage of a message that is worth keeping for another one.
+const LARGE: usize = 32 << 10;
 /// How long after a connection closed the reactor looks what it can give back.
 const TIDY_AFTER: Duration = Duration::from_secs(1);
 
@@ -311,6 +318,7 @@ impl Core {
     fn plan_tidying(&mut self) {
         let is_worth_it =
             self.connections.has_spare_room() || self.pool.kept() > 0 || self.has_much_to_give_back();
+        let is_worth_it = is_worth_it || !self.spare_linear.is_empty();
         if !self.housekeeping && is_worth_it {
             self.housekeeping = true;
             self.schedule_chore(Due::Housekeeping, TIDY_AFTER);

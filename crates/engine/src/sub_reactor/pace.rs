@@ -105,6 +105,17 @@ impl Core {
     }
 }
 
+impl Connection {
+    /// The message is whole: nobody looks at how fast it came any more.
+    pub(super) fn forget_pace(&mut self) {
+        if let Some(extras) = &mut self.extras
+            && extras.pace.take().is_some()
+        {
+            self.drop_idle_extras();
+        }
+    }
+}
+
 /// Where the message that is coming stood when its window began, and where it stands.
 fn input_pace(connection: &Connection) -> Option<(Pace, usize)> {
     let pace = connection.extras.as_ref()?.pace?;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -11,6 +12,7 @@ use crate::{
     connection::{Flags, Inbound, Phase},
     id::Key,
     protocol::Frame,
+    transport::Session as TlsSession,
 };
 
 /// The reactor's read buffer, with head-room: what a connection kept is moved in front of what it reads next, so that a
@@ -27,20 +29,38 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// As much head-room as there is room to read.
+    /// As much head-room as there is room to read, and for a record of TLS that is not whole.
     pub(crate) fn new(size: usize) -> Self {
-        ReadBuffer { bytes: vec![0; 2 * size], body: size, scratch: Vec::new() }
+        let body = size + TlsSession::MAX_LONG_HANDSHAKE;
+        ReadBuffer { bytes: vec![0; body + size], body, scratch: Vec::new() }
     }
 
     pub(super) fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[self.body..]
     }
 
-    /// The last so many bytes in front of what is read.
-    pub(super) fn head_room(&mut self, kept: usize) -> &mut [u8] {
-        &mut self.bytes[self.body - kept..self.body]
+    /// How much can be read at once.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len() - self.body
     }
 
+    /// Where what is read begins.
+    pub(super) fn body(&self) -> usize {
+        self.body
+    }
+
+    /// The `len` bytes in front of a place.
+    pub(super) fn before(&mut self, place: usize, len: usize) -> &mut [u8] {
+        &mut self.bytes[place - len..place]
+    }
+
+    /// A part of it, and the place for what a protocol inflates or joins.
+    pub(super) fn part(&mut self, span: Range<usize>) -> (&mut [u8], &mut Vec<u8>) {
+        (&mut self.bytes[span], &mut self.scratch)
+    }
+
+    /// The last so many bytes that were kept, and those that were read.
+    #[inline]
     pub(super) fn frame(&mut self, kept: usize, read: usize) -> (&mut [u8], &mut Vec<u8>) {
         (&mut self.bytes[self.body - kept..self.body + read], &mut self.scratch)
     }
@@ -55,16 +75,32 @@ pub(super) enum Step {
 }
 
 /// How far the handler got with a frame.
-struct Offered {
-    used: usize,
+pub(super) struct Offered {
+    pub(super) used: usize,
+    /// Where what is left ends: WebSocket frames are moved together.
+    pub(super) end: usize,
     /// Bytes that the protocol needs, those left over included.
-    need: usize,
+    pub(super) need: usize,
 }
 
 impl Offered {
+    /// All of it, or nobody is left who would want the rest.
+    pub(super) fn all(len: usize) -> Self {
+        Offered { used: len, end: len, need: 0 }
+    }
+
+    /// All but so many bytes, which nobody can use without more.
+    fn but(left: usize, len: usize) -> Self {
+        Offered { used: len - left, end: len, need: left + 1 }
+    }
+
+    fn is_all(&self) -> bool {
+        self.used == self.end
+    }
+
     /// What is left; `is_new` when none of the frame had been kept before.
     fn left<'a>(&self, frame: &'a [u8], is_new: bool) -> Left<'a> {
-        Left { rest: &frame[self.used..], need: self.need, begins: is_new || self.used > 0 }
+        Left { rest: &frame[self.used..self.end], need: self.need, begins: is_new || self.used > 0 }
     }
 }
 
@@ -80,11 +116,15 @@ impl<H: Handler> Stage<H> {
         self.core.cork(id.key());
         self.serve_kept(id, buffer);
         while let Step::More(n) = self.read_once(id, buffer) {
-            if n >= budget {
+            if n < budget {
+                budget -= n;
+            } else if budget > 0 && self.core.lacks_little(id.key()) {
+                // Its storage is in the cache now, and would not be after all others'.
+                budget = 0;
+            } else {
                 self.core.put_ready(id.key());
                 break;
             }
-            budget -= n;
         }
         self.core.uncork();
     }
@@ -104,11 +144,19 @@ impl<H: Handler> Stage<H> {
         };
         connection.last_activity = core.clock.stamp();
         core.stats.bytes_in += n as u64;
-        let is_raw = connection.flags.contains(Flags::RAW);
-        let kept = if connection.inbound.is_empty() { 0 } else { core.move_kept(id.key(), buffer) };
+        let cut = connection.flags & Flags::CUT;
+        let kept =
+            if connection.inbound.is_empty() { 0 } else { core.move_kept(id.key(), buffer.body, buffer) };
         let (frame, scratch) = buffer.frame(kept, n);
-        let offered = self.offer(id, is_raw, frame, scratch);
-        if offered.used < frame.len() {
+        let offered = if cut.contains(Flags::RAW) {
+            match self.offer_data(id, frame) {
+                0 => return self.after(id, n, size),
+                left => self.offer_rest(id, cut, Offered::but(left, frame.len()), frame, scratch),
+            }
+        } else {
+            self.offer(id, cut, frame, scratch)
+        };
+        if !offered.is_all() {
             self.core.keep(id.key(), offered.left(frame, kept == 0), size);
         }
         self.after(id, n, size)
@@ -119,8 +167,12 @@ impl<H: Handler> Stage<H> {
     fn read_specially(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
         let Some(connection) = self.core.connections.get(id.key()) else { return Step::Done };
         match connection.phase {
+            Phase::Open | Phase::Handshaking if connection.flags.contains(Flags::TLS) => {
+                return self.read_sealed(id, buffer);
+            }
             Phase::Lingering => return self.discard(id.key(), buffer),
-            Phase::Handshaking => return self.read_header(id, buffer),
+            Phase::Proxied => return self.read_header(id, buffer),
+            Phase::Handshaking => return self.read_head(id, buffer),
             _ => {}
         }
         if !connection.takes_input() || connection.flags.contains(Flags::EOF) {
@@ -153,6 +205,11 @@ impl<H: Handler> Stage<H> {
             Ok(_) => {
                 connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
                 connection.flags |= Flags::EOF;
+                if connection.flags.contains(Flags::FRAMES) {
+                    // Without the closing handshake: what is queued still goes out, and nobody is asked.
+                    self.core.finish_now(key);
+                    return Step::Done;
+                }
                 self.call(id, |handler, conn, session| handler.on_eof(conn, session));
                 self.core.close_if_both_done(key);
             }
@@ -162,72 +219,74 @@ impl<H: Handler> Stage<H> {
 
     /// Offers the handler a frame, as the connection's protocol cuts it.
     #[inline]
-    fn offer(&mut self, id: ConnId, is_raw: bool, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
-        let offered = match is_raw {
-            true => self.offer_data(id, frame),
-            false => self.offer_messages(id, frame, scratch),
-        };
-        if offered.used < frame.len() {
-            self.offer_rest(id, is_raw, offered, frame, scratch)
+    fn offer(&mut self, id: ConnId, cut: Flags, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
+        let offered = self.offer_as(id, cut, frame, scratch);
+        if offered.is_all() { offered } else { self.offer_rest(id, cut, offered, frame, scratch) }
+    }
+
+    fn offer_as(&mut self, id: ConnId, cut: Flags, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
+        if cut.contains(Flags::RAW) {
+            Offered::but(self.offer_data(id, frame), frame.len())
+        } else if cut.contains(Flags::FRAMES) {
+            self.offer_frames(id, frame, scratch)
         } else {
-            offered
+            self.offer_messages(id, frame, scratch)
         }
     }
 
+    /// Offers raw bytes; how many of them were left.
     #[inline(always)]
-    fn offer_data(&mut self, id: ConnId, frame: &mut [u8]) -> Offered {
-        let len = frame.len();
+    fn offer_data(&mut self, id: ConnId, frame: &mut [u8]) -> usize {
         self.core.stats.messages_in += 1;
         let mut input = Input::new(frame);
         self.call(id, |handler, conn, session| handler.on_data(conn, session, &mut input));
-        let left = input.len();
-        Offered { used: len - left, need: left + 1 }
+        input.len()
     }
 
-    /// A handler that has changed from raw bytes to messages, or back, is offered what is left in the new way.
+    /// A handler that has changed how the bytes are cut is offered what is left in the new way.
     #[cold]
     fn offer_rest(
         &mut self,
         id: ConnId,
-        mut was_raw: bool,
+        mut cut: Flags,
         mut offered: Offered,
         frame: &mut [u8],
         scratch: &mut Vec<u8>,
     ) -> Offered {
         while let Some(connection) = self.core.connections.get(id.key())
-            && connection.flags.contains(Flags::RAW) != was_raw
+            && connection.flags & Flags::CUT != cut
             && connection.takes_input()
-            && offered.used < frame.len()
+            && !offered.is_all()
         {
-            was_raw = !was_raw;
-            let rest = &mut frame[offered.used..];
-            let more = match was_raw {
-                true => self.offer_data(id, rest),
-                false => self.offer_messages(id, rest, scratch),
-            };
-            offered = Offered { used: offered.used + more.used, need: more.need };
+            cut = connection.flags & Flags::CUT;
+            let rest = &mut frame[offered.used..offered.end];
+            let more = self.offer_as(id, cut, rest, scratch);
+            offered =
+                Offered { used: offered.used + more.used, end: offered.used + more.end, need: more.need };
         }
         offered
     }
 
     fn offer_messages(&mut self, id: ConnId, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
         let key = id.key();
-        let mut used = 0;
+        let (mut used, end) = (0, frame.len());
         loop {
             let left = frame.len() - used;
             let Some(connection) = self.core.connections.get_mut(key) else {
-                return Offered { used, need: 0 };
+                return Offered { used, end, need: 0 };
             };
             if left == 0 || !connection.takes_input() {
-                return Offered { used, need: left + 1 };
+                return Offered { used, end, need: left + 1 };
             }
             let Some(profile) = self.core.profiles.get(connection.profile) else {
-                return Offered { used, need: 0 };
+                return Offered { used, end, need: 0 };
             };
-            let Frame::Protocol(protocol) = profile.frame() else { return Offered { used, need: left + 1 } };
+            let Frame::Protocol(protocol) = profile.frame() else {
+                return Offered { used, end, need: left + 1 };
+            };
             scratch.clear();
             let mut input = Input::with_scratch(&mut frame[used..], scratch);
-            let state = &mut connection.protocol_state;
+            let state = &mut connection.protocol_state[0];
             let decoded = catch_unwind(AssertUnwindSafe(|| protocol.decode(state, &mut input)));
             let before = used;
             used += left - input.len();
@@ -236,26 +295,27 @@ impl<H: Handler> Stage<H> {
                     let error =
                         ProtocolError("the protocol made a message of no bytes: it would for ever".into());
                     self.core.violated(key, io::Error::new(ErrorKind::InvalidData, error));
-                    return Offered { used, need: 0 };
+                    return Offered { used, end, need: 0 };
                 }
                 Ok(Ok(Decoded::Message(message))) => self.offer_message(id, message),
                 Ok(Ok(Decoded::Control(control))) => self.offer_control(id, control),
                 // What it needs is more than it has, whatever it says.
-                Ok(Ok(Decoded::Need(need))) => return Offered { used, need: need.max(left + 1) },
+                Ok(Ok(Decoded::Need(need))) => return Offered { used, end, need: need.max(left + 1) },
                 Ok(Err(error)) => {
                     let error = io::Error::new(ErrorKind::InvalidData, error);
                     self.core.violated(key, error);
-                    return Offered { used, need: 0 };
+                    return Offered { used, end, need: 0 };
                 }
                 Err(panic) => {
                     self.call(id, |_, _, _| std::panic::resume_unwind(panic));
-                    return Offered { used, need: 0 };
+                    return Offered { used, end, need: 0 };
                 }
             }
         }
     }
 
-    fn offer_message(&mut self, id: ConnId, message: Message<'_>) {
+    #[inline]
+    pub(super) fn offer_message(&mut self, id: ConnId, message: Message<'_>) {
         self.core.stats.messages_in += 1;
         let action = self.call(id, |handler, conn, session| handler.on_message(conn, session, message));
         if action == Some(Action::Hold) {
@@ -264,7 +324,7 @@ impl<H: Handler> Stage<H> {
     }
 
     /// A ping is answered whatever the handler thinks of it.
-    fn offer_control(&mut self, id: ConnId, control: Control<'_>) {
+    pub(super) fn offer_control(&mut self, id: ConnId, control: Control<'_>) {
         self.core.settle();
         if let Control::Ping(data) = control {
             self.core.send_control(id.key(), &Control::Pong(data));
@@ -302,44 +362,40 @@ impl<H: Handler> Stage<H> {
         if matches!(connection.inbound, Inbound::Linear(_)) {
             return self.offer_linear(id, buffer);
         }
-        let is_raw = connection.flags.contains(Flags::RAW);
+        let cut = connection.flags & Flags::CUT;
         let size = buffer.room().len();
-        let kept = self.core.move_kept(key, buffer);
+        let kept = self.core.move_kept(key, buffer.body, buffer);
         let (frame, scratch) = buffer.frame(kept, 0);
-        let offered = self.offer(id, is_raw, frame, scratch);
-        if offered.used < frame.len() {
+        let offered = self.offer(id, cut, frame, scratch);
+        if !offered.is_all() {
             self.core.keep(key, offered.left(frame, false), size);
         }
     }
 
-    /// The first input of a connection whose handshake is over: what the last `frame` bytes in the buffer hold behind the
-    /// first `header`.
-    pub(super) fn offer_first(
+    /// Offers the handler a part of the buffer, and keeps what it leaves; `is_new` when nothing of it had been kept before.
+    pub(super) fn offer_part(
         &mut self,
         id: ConnId,
-        kept: usize,
-        n: usize,
-        header: usize,
+        span: Range<usize>,
+        is_new: bool,
         buffer: &mut ReadBuffer,
     ) {
         let Some(connection) = self.core.connections.get(id.key()) else { return };
-        let is_raw = connection.flags.contains(Flags::RAW);
-        let size = buffer.room().len();
-        let (frame, scratch) = buffer.frame(kept, n);
-        let frame = &mut frame[header..];
+        let (cut, size) = (connection.flags & Flags::CUT, buffer.size());
+        let (frame, scratch) = buffer.part(span);
         let offered = match connection.takes_input() && !frame.is_empty() {
-            true => self.offer(id, is_raw, frame, scratch),
-            false => Offered { used: 0, need: 0 },
+            true => self.offer(id, cut, frame, scratch),
+            false => Offered { used: 0, end: frame.len(), need: 0 },
         };
-        if offered.used < frame.len() {
-            self.core.keep(id.key(), offered.left(frame, true), size);
+        if !offered.is_all() {
+            self.core.keep(id.key(), offered.left(frame, is_new), size);
         }
     }
 
     /// Reads straight into the storage of a large message.
     fn read_linear(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
         let key = id.key();
-        if !self.core.grow_linear(key, buffer.body) {
+        if !self.core.grow_linear(key, buffer.size()) {
             return Step::Done;
         }
         let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
@@ -355,7 +411,8 @@ impl<H: Handler> Stage<H> {
         if let Ok(n) = received {
             linear.filled += n;
         }
-        let is_whole = linear.filled >= linear.need;
+        // Frames are unmasked and looked at as they come, while they are in the cache.
+        let is_whole = linear.filled >= linear.need || connection.flags.contains(Flags::FRAMES);
         connection.inbound = Inbound::Linear(linear);
         let n = match received {
             Ok(n) if n > 0 => n,
@@ -369,21 +426,23 @@ impl<H: Handler> Stage<H> {
         self.after(id, n, size)
     }
 
-    fn offer_linear(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+    pub(super) fn offer_linear(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
         let key = id.key();
-        let is_raw = self.core.connections.get(key).is_some_and(|c| c.flags.contains(Flags::RAW));
+        let Some(cut) = self.core.connections.get(key).map(|c| c.flags & Flags::CUT) else { return };
         let Some(mut linear) = self.core.take_linear(key) else { return };
-        let offered = self.offer(id, is_raw, &mut linear.bytes[..linear.filled], &mut buffer.scratch);
+        let offered = self.offer(id, cut, &mut linear.bytes[..linear.filled], &mut buffer.scratch);
         if offered.used == 0 {
             // Nothing was of use: it stays where it is.
             linear.need = offered.need;
+            linear.filled = offered.end;
             return self.core.put_linear(key, linear);
         }
         self.core.remove_linear(linear.bytes.len());
         let frame = &linear.bytes[..linear.filled];
-        if offered.used < frame.len() {
-            self.core.keep(key, offered.left(frame, true), buffer.body);
+        if !offered.is_all() {
+            self.core.keep(key, offered.left(frame, true), buffer.size());
         }
+        self.core.recycle_linear(linear.bytes);
     }
 
     /// After our FIN: nobody wants it, but unread it would turn our last bytes into a reset.
@@ -402,11 +461,11 @@ impl<H: Handler> Stage<H> {
 impl Core {
     /// The peer broke the protocol: what it was answered so far still goes out.
     #[cold]
-    fn violated(&mut self, key: Key, error: io::Error) {
+    pub(super) fn violated(&mut self, key: Key, error: io::Error) {
         let id = self.connections.id(key).map(tracing::field::display);
         tracing::debug!(id, %error, "protocol error");
         // What the callbacks before it have asked for through a handle comes first.
         self.settle();
-        self.finish_because(key, CloseReason::Protocol, error);
+        self.finish_because(key, CloseReason::Protocol, Some(error));
     }
 }

@@ -5,6 +5,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use wheelhouse_websocket::Opcode;
+
 use super::{Core, write::CORK};
 use crate::{
     CloseReason, Control, Kind, Payload, Policy, Refusal, Sent,
@@ -27,8 +29,15 @@ impl Core {
         if !self.masses.is_empty() {
             self.catch_up(key);
         }
+        self.send_now(key, payload)
+    }
+
+    /// The same, whatever mass work is in store.
+    #[inline]
+    pub(super) fn send_now(&mut self, key: Key, payload: Payload<'_>) -> Sent {
         let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
-        let is_raw = connection.flags.contains(Flags::RAW);
+        let flags = connection.flags;
+        let is_raw = flags.contains(Flags::RAW);
         let is_corked = self.cork.is_of(key)
             && connection.outbound.is_none()
             && connection.phase == Phase::Open
@@ -41,6 +50,7 @@ impl Core {
                 Sent::Accepted
             }
             (true, false) => self.queue(key, payload.into_body()),
+            _ if flags.contains(Flags::FRAMES) => self.send_message(key, flags, is_corked, payload),
             (false, true) => self.encode_into_cork(key, connection.profile, &payload),
             (false, false) => self.encode_and_queue(key, connection.profile, &payload),
         };
@@ -108,27 +118,37 @@ impl Core {
             return GONE;
         }
         let profile = connection.profile;
-        let Some(Frame::Protocol(protocol)) = self.profiles.get(profile).map(|p| p.frame()) else {
-            return Sent::Refused(Refusal::NotEncodable);
+        let protocol = match self.profiles.get(profile).map(|p| p.frame()) {
+            Some(Frame::Protocol(protocol)) => protocol,
+            Some(Frame::Frames(_)) => {
+                return match control {
+                    Control::Ping(data) => self.put_control(key, Opcode::Ping, data),
+                    Control::Pong(data) => self.put_control(key, Opcode::Pong, data),
+                };
+            }
+            _ => return Sent::Refused(Refusal::NotEncodable),
         };
         let mut encoded = std::mem::take(&mut self.encoded);
         encoded.clear();
         let mut out = Output::new(&mut encoded);
         let sent = match guarded(&mut self.panicked, || protocol.encode_control(control, &mut out)) {
-            Some(Ok(())) if self.is_within_limit(key, encoded.len(), CONTROL_ROOM) => {
-                match self.take(key, Body::Borrowed(&encoded)) {
-                    Sent::Accepted => self.level(key),
-                    refused => refused,
-                }
-            }
-            Some(Ok(())) => {
-                self.stats.sends_refused += 1;
-                Sent::Refused(Refusal::OverLimit)
-            }
+            Some(Ok(())) => self.queue_control(key, &encoded),
             failed => self.not_encoded(key, failed),
         };
         self.encoded = encoded;
         sent
+    }
+
+    /// Queues what keeps a connection alive or ends it: it may go a little beyond the limit.
+    pub(super) fn queue_control(&mut self, key: Key, encoded: &[u8]) -> Sent {
+        if !self.is_within_limit(key, encoded.len(), CONTROL_ROOM) {
+            self.stats.sends_refused += 1;
+            return Sent::Refused(Refusal::OverLimit);
+        }
+        match self.take(key, Body::Borrowed(encoded)) {
+            Sent::Accepted => self.level(key),
+            refused => refused,
+        }
     }
 
     pub(crate) fn send_vectored(&mut self, key: Key, kind: Kind, parts: &[&[u8]]) -> Sent {
@@ -153,6 +173,23 @@ impl Core {
             }
         }
         self.level(key)
+    }
+
+    /// Queues a header and a body as one message; a large body is written from where it lies.
+    pub(super) fn queue_framed(&mut self, key: Key, header: &[u8], body: Body<'_>) -> Sent {
+        if !self.is_within_limit(key, header.len() + body.len(), 0) {
+            return self.refuse(key);
+        }
+        let is_direct = body.len() >= DIRECT
+            && self.connections.get(key).is_some_and(|c| c.outbound.is_none() && c.takes_output());
+        let sent = match is_direct {
+            true => self.write_through(key, header, body),
+            false => match self.take(key, Body::Borrowed(header)) {
+                Sent::Accepted => self.take(key, body),
+                refused => refused,
+            },
+        };
+        if sent == Sent::Accepted { self.level(key) } else { sent }
     }
 
     /// Queues one message's bytes, framed or raw.
@@ -195,7 +232,7 @@ impl Core {
         }
         let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
         if is_large && connection.outbound.is_none() && connection.phase == Phase::Open {
-            return self.write_through(key, body);
+            return self.write_through(key, &[], body);
         }
         self.enqueue(key, body)
     }

@@ -77,7 +77,11 @@ impl<H: Handler> Stage<H> {
         let key = id.key();
         if self.core.connections.get(key).is_some_and(|c| c.phase == Phase::Connecting) {
             if self.core.finish_connecting(key) {
-                self.open(id);
+                match self.core.connections.get(key).map(|c| (c.phase, c.flags.contains(Flags::TLS))) {
+                    Some((Phase::Handshaking, false)) => self.core.say_hello(key),
+                    Some((Phase::Open, _)) => self.open(id),
+                    _ => {}
+                }
             }
             return;
         }

@@ -62,7 +62,7 @@ impl<H: Handler> Stage<H> {
                 Some(action)
             }
             Err(panic) => {
-                self.core.doom(key, CloseReason::Panic, None, 0);
+                self.core.break_off(key);
                 self.tell_of_panic(Some(id), panic);
                 None
             }
@@ -232,6 +232,13 @@ impl<H: Handler> Stage<H> {
                 }
             }
             Command::Resolved { id, addresses } => self.core.resolved(id, addresses),
+            Command::Answer(id, reply) => {
+                if self.core.is_here(id) {
+                    self.answer_late(id, *reply);
+                } else {
+                    self.core.stats.late_commands += 1;
+                }
+            }
             Command::Room(of) => self.call_reactor(|handler, reactor| handler.on_room(reactor, of)),
             command => self.core.carry_out(command),
         }
@@ -296,6 +303,7 @@ impl<H: Handler> Stage<H> {
         core.most = core.in_use();
         core.pool.trim(0);
         core.spare_queues.clear();
+        core.spare_linear.clear();
         core.shrink_lists();
         if freed > 0 || much || kept >= WORTH_TRIMMING {
             core.shared.ask_to_trim();

@@ -67,10 +67,25 @@ impl Core {
         corked
     }
 
-    /// Writes a payload now, behind what is corked; what the kernel does not take is queued.
-    pub(super) fn write_through(&mut self, key: Key, body: Body<'_>) -> Sent {
+    /// Writes a payload now, behind what is corked and its own header; what the kernel does not take is queued.
+    pub(super) fn write_through(&mut self, key: Key, header: &[u8], body: Body<'_>) -> Sent {
         let owns_cork = self.cork.owner == Some(key);
-        let mut corked = if owns_cork { std::mem::take(&mut self.cork.bytes) } else { Vec::new() };
+        if self.connections.get(key).is_some_and(|c| c.flags.contains(Flags::TLS)) {
+            let mut corked = if owns_cork { std::mem::take(&mut self.cork.bytes) } else { Vec::new() };
+            let sent = self.seal_and_write(key, &[&corked, header, body.bytes()]);
+            if owns_cork {
+                corked.clear();
+                self.cork.bytes = corked;
+            }
+            return sent;
+        }
+        let place = if owns_cork { &mut self.cork.bytes } else { &mut self.joined };
+        let mut corked = std::mem::take(place);
+        if !owns_cork {
+            corked.clear();
+        }
+        let before = corked.len();
+        corked.extend_from_slice(header);
         let bytes = body.bytes();
         let Some(connection) = self.connections.get(key) else { return GONE };
         let written = match corked.is_empty() {
@@ -78,27 +93,52 @@ impl Core {
             false => self.io.send_vectored(connection, &[IoSlice::new(&corked), IoSlice::new(bytes)]),
         };
         let all = corked.len() + bytes.len();
-        let sent = match self.wrote(key, written, corked.len()) {
+        let sent = match self.wrote(key, written, before) {
             None => GONE,
             Some(n) if n == all => Sent::Accepted,
             Some(n) => {
                 let left = &corked[n.min(corked.len())..];
                 let queued = self.enqueue_accepted(key, left);
                 let rest = skip(body, n.saturating_sub(corked.len()));
-                let queued = if queued.is_refused() { queued } else { self.enqueue(key, rest) };
+                let queued = if queued.is_refused() { queued } else { self.enqueue_sealed(key, rest) };
                 self.blocked(key);
                 queued
             }
         };
-        if owns_cork {
-            corked.clear();
-            self.cork.bytes = corked;
-        }
+        corked.clear();
+        let place = if owns_cork { &mut self.cork.bytes } else { &mut self.joined };
+        *place = corked;
         sent
     }
 
-    /// Puts bytes behind those that wait already, and sees to it that they leave.
+    /// Writes bytes that are sealed; what the kernel does not take is queued.
+    pub(super) fn write_sealed(&mut self, key: Key, bytes: &[u8]) -> Sent {
+        let Some(connection) = self.connections.get(key) else { return GONE };
+        if connection.outbound.is_some() || !matches!(connection.phase, Phase::Open | Phase::Finishing) {
+            return self.enqueue_sealed(key, Body::Borrowed(bytes));
+        }
+        let written = self.io.send(connection, bytes);
+        match self.wrote(key, written, 0) {
+            None => GONE,
+            Some(n) if n == bytes.len() => Sent::Accepted,
+            Some(n) => {
+                let queued = self.enqueue_accepted(key, &bytes[n..]);
+                self.blocked(key);
+                queued
+            }
+        }
+    }
+
+    /// Puts a payload behind what waits already, and sees to it that it leaves.
     pub(super) fn enqueue(&mut self, key: Key, body: Body<'_>) -> Sent {
+        match self.connections.get(key).is_some_and(|c| c.flags.contains(Flags::TLS)) {
+            true => self.seal_and_enqueue(key, &body),
+            false => self.enqueue_sealed(key, body),
+        }
+    }
+
+    /// The same of bytes that are sealed, or need not be.
+    pub(super) fn enqueue_sealed(&mut self, key: Key, body: Body<'_>) -> Sent {
         let stamp = self.clock.stamp();
         let len = body.len();
         loop {
@@ -140,6 +180,9 @@ impl Core {
     pub(super) fn flush_cork(&mut self) {
         let Some(key) = self.cork.owner else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.flags.contains(Flags::TLS) {
+            return self.flush_sealed_cork(key);
+        }
         let written = self.io.send(connection, &self.cork.bytes);
         match written {
             Ok(n) if n == self.cork.bytes.len() => {
@@ -149,6 +192,16 @@ impl Core {
             }
             written => self.queue_cork(key, written),
         }
+    }
+
+    #[cold]
+    fn flush_sealed_cork(&mut self, key: Key) {
+        let mut corked = std::mem::take(&mut self.cork.bytes);
+        if !self.seal_and_write(key, &[&corked]).is_refused() {
+            self.pause_above_high(key);
+        }
+        corked.clear();
+        self.cork.bytes = corked;
     }
 
     /// The kernel did not take all that was gathered.
@@ -167,7 +220,7 @@ impl Core {
 
     /// Queues bytes that were accepted before: when the connection has to give way they count as unsent.
     fn enqueue_accepted(&mut self, key: Key, bytes: &[u8]) -> Sent {
-        let queued = self.enqueue(key, Body::Borrowed(bytes));
+        let queued = self.enqueue_sealed(key, Body::Borrowed(bytes));
         if queued.is_refused()
             && let Some(doomed) = self.doomed.iter_mut().rev().find(|doomed| doomed.key == key)
         {

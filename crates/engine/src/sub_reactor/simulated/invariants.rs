@@ -190,8 +190,8 @@ impl World {
         ensure!(phase <= Phase::Finishing || connection.storage() == 0 || is_closed, "storage at the end");
         ensure!(has(Flags::SHUT) == socket.fin_said || socket.is_broken, "the FIN: {}", socket.fin_said);
         let budget = self.plan.options.read_budget;
-        // Once for its event, once for the ready list.
-        let most = 2 * (budget - 1 + socket.greatest_read);
+        // Once for its event, once for the ready list, each with one read more for a large message that lacks little.
+        let most = 2 * (budget - 1 + 2 * socket.greatest_read);
         let read = socket.read_now;
         ensure!(read <= most, "{read} B read in a turn, with a budget of {budget}");
         Ok(())
@@ -205,7 +205,7 @@ impl World {
         record.is_over |= phase > Phase::Open;
         let life = match phase {
             Phase::Connecting => Life::Dialling,
-            Phase::Handshaking => Life::Admitted,
+            Phase::Proxied | Phase::Handshaking => Life::Admitted,
             Phase::Closed => record.life,
             _ => Life::Open,
         };
@@ -334,7 +334,9 @@ fn nearest(core: &Core, connection: &Connection) -> Option<Tick> {
     };
     match connection.phase {
         Phase::Closed | Phase::Detaching => None,
-        Phase::Handshaking => Some(clock.tick_after(connection.since, options.handshake_timeout)),
+        Phase::Proxied | Phase::Handshaking => {
+            Some(clock.tick_after(connection.since, options.handshake_timeout))
+        }
         Phase::Connecting => Some(connection.extras.as_ref()?.dialling.as_ref()?.deadline),
         Phase::Finishing => stall(options.write_stall_timeout.or(Some(options.close_timeout))),
         Phase::Lingering => Some(clock.tick_after(connection.since, options.close_timeout)),

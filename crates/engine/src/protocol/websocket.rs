@@ -1,0 +1,277 @@
+use std::fmt;
+
+use wheelhouse_websocket::{Role, Rules, deflate, http::Hello};
+
+use crate::{Error, Result, options};
+
+/// WebSocket (RFC 6455): what a listener takes and answers, or what one who dials asks for.
+///
+/// A listener on `ws://` has it at its defaults. Requests that ask for no WebSocket are answered by
+/// [`Handler::on_request`](crate::Handler::on_request) too.
+///
+/// ```
+/// use wheelhouse::{Deflate, Framing, Listener, WebSocket};
+///
+/// let socket = WebSocket::new().max_message(64 << 10).deflate(Deflate::new());
+/// let listener = Listener::new("ws://127.0.0.1:0").framing(Framing::websocket(socket));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    max_message: usize,
+    max_fragments: usize,
+    max_head: usize,
+    max_headers: usize,
+    controls: usize,
+    deflate: Option<Deflate>,
+    origin: Option<String>,
+    subprotocols: Vec<String>,
+    headers: Vec<(String, String)>,
+}
+
+impl Default for WebSocket {
+    fn default() -> Self {
+        WebSocket {
+            max_message: options::MAX_MESSAGE.default_size(),
+            max_fragments: options::MAX_FRAGMENTS.default_size(),
+            max_head: options::MAX_HEAD.default_size(),
+            max_headers: options::MAX_HEADERS.default_size(),
+            controls: options::MAX_CONTROLS.default_size(),
+            deflate: None,
+            origin: None,
+            subprotocols: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// # What is taken
+impl WebSocket {
+    /// Everything at its default.
+    pub fn new() -> Self {
+        WebSocket::default()
+    }
+
+    /// The largest message, in bytes: all its fragments together, on the wire and inflated. A larger one is answered with
+    /// close code 1009. 1 MiB by default, 125 B to 64 MiB.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// The most fragments of one message; more are answered with close code 1008. 1,024 by default, 1 to 1,048,576.
+    pub fn max_fragments(mut self, fragments: usize) -> Self {
+        self.max_fragments = fragments;
+        self
+    }
+
+    /// The most pings, pongs and closes that a peer may send in a second; more are answered with close code 1008. 100 by
+    /// default, 1 to 65,535.
+    pub fn max_controls(mut self, in_a_second: usize) -> Self {
+        self.controls = in_a_second;
+        self
+    }
+
+    /// The largest request, or answer to one: its first line and all headers, in bytes. A larger one is answered with status
+    /// 431. 16 KiB by default, 256 B to the size of the [`read_buffer`](crate::Builder::read_buffer) (larger values count as
+    /// that).
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.max_head = bytes;
+        self
+    }
+
+    /// The most headers in it; more are answered with status 431. 100 by default, 8 to 1,000.
+    pub fn max_headers(mut self, headers: usize) -> Self {
+        self.max_headers = headers;
+        self
+    }
+
+    /// Compresses messages where the peer can do so too (RFC 7692); off by default.
+    pub fn deflate(mut self, deflate: Deflate) -> Self {
+        self.deflate = Some(deflate);
+        self
+    }
+}
+
+/// # What one who dials asks for
+impl WebSocket {
+    /// The page it comes from (`Origin`); none by default.
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    /// A subprotocol that is spoken here, the preferred one first; [`Conn::subprotocol`](crate::Conn::subprotocol) tells which
+    /// one the server chose.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocols.push(name.into());
+        self
+    }
+
+    /// One more header of the request.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+impl WebSocket {
+    pub(super) fn validate(&self) -> Result<()> {
+        options::MAX_MESSAGE.check(self.max_message as u64)?;
+        options::MAX_FRAGMENTS.check(self.max_fragments as u64)?;
+        options::MAX_CONTROLS.check(self.controls as u64)?;
+        options::MAX_HEAD.check(self.max_head as u64)?;
+        options::MAX_HEADERS.check(self.max_headers as u64)?;
+        if let Some(deflate) = &self.deflate {
+            options::DEFLATE_LEVEL.check(deflate.level.into())?;
+            options::DEFLATE_THRESHOLD.check(deflate.threshold as u64)?;
+            options::DEFLATE_CONTEXTS.check(deflate.contexts as u64)?;
+        }
+        self.hello("localhost", "/").map(drop)
+    }
+
+    /// What a client asks the server of that name for.
+    pub(crate) fn hello(&self, host: &str, target: &str) -> Result<Hello> {
+        let mut hello = Hello::new(host, target).map_err(not_carried)?;
+        if let Some(origin) = &self.origin {
+            hello = hello.origin(origin).map_err(not_carried)?;
+        }
+        for name in &self.subprotocols {
+            hello = hello.protocol(name).map_err(not_carried)?;
+        }
+        for (name, value) in &self.headers {
+            hello = hello.header(name, value).map_err(not_carried)?;
+        }
+        if let Some(deflate) = &self.deflate {
+            hello = hello.extensions(&deflate.offered().offer()).map_err(not_carried)?;
+        }
+        Ok(hello)
+    }
+}
+
+fn not_carried(error: impl fmt::Display) -> Error {
+    let allowed = "what a request can carry: tokens, and values without line ends".into();
+    Error::BadOption { option: "websocket", value: error.to_string(), allowed }
+}
+
+/// permessage-deflate (RFC 7692): one compressor and one inflater for all connections of a reactor, nothing kept between
+/// messages, nothing per connection; or some with [contexts of their own](Deflate::own_contexts).
+///
+/// ```
+/// use wheelhouse::Deflate;
+///
+/// let small_but_slow = Deflate::new().level(6).threshold(128);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deflate {
+    level: u32,
+    threshold: usize,
+    contexts: usize,
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        Deflate {
+            level: options::DEFLATE_LEVEL.default_size() as u32,
+            threshold: options::DEFLATE_THRESHOLD.default_size(),
+            contexts: options::DEFLATE_CONTEXTS.default_size(),
+        }
+    }
+}
+
+impl Deflate {
+    /// Everything at its default.
+    pub fn new() -> Self {
+        Deflate::default()
+    }
+
+    /// How hard to try: 1 by default, 0 (not at all) to 9.
+    pub fn level(mut self, level: u32) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Smaller messages go as they are; 512 B by default, up to 64 MiB.
+    pub fn threshold(mut self, bytes: usize) -> Self {
+        self.threshold = bytes;
+        self
+    }
+
+    /// So many connections of each reactor remember earlier messages, and compress better for it, at some 430 KB each; those
+    /// that come when all places are taken do not. None by default, up to 65,536.
+    pub fn own_contexts(mut self, most: usize) -> Self {
+        self.contexts = most;
+        self
+    }
+
+    pub(crate) fn config(&self, own_contexts: bool) -> deflate::Config {
+        deflate::Config { level: self.level, own_contexts, ..deflate::Config::default() }
+    }
+
+    /// What one who dials offers.
+    pub(crate) fn offered(&self) -> deflate::Config {
+        self.config(self.contexts > 0)
+    }
+
+    pub(crate) fn most_contexts(&self) -> usize {
+        self.contexts
+    }
+}
+
+/// The same, as the reactors use it.
+pub(crate) struct Frames {
+    parameters: WebSocket,
+    server: Rules,
+    client: Rules,
+}
+
+impl Frames {
+    pub(super) fn new(parameters: WebSocket) -> Self {
+        let rules = |role| Rules {
+            role,
+            max_message: parameters.max_message,
+            max_fragments: u32::try_from(parameters.max_fragments).unwrap_or(u32::MAX),
+        };
+        Frames { server: rules(Role::Server), client: rules(Role::Client), parameters }
+    }
+
+    pub(crate) fn rules(&self, is_client: bool) -> Rules {
+        if is_client { self.client } else { self.server }
+    }
+
+    pub(crate) fn max_message(&self) -> usize {
+        self.parameters.max_message
+    }
+
+    pub(crate) fn max_controls(&self) -> usize {
+        self.parameters.controls
+    }
+
+    pub(crate) fn max_head(&self) -> usize {
+        self.parameters.max_head
+    }
+
+    pub(crate) fn max_headers(&self) -> usize {
+        self.parameters.max_headers
+    }
+
+    pub(crate) fn deflate(&self) -> Option<&Deflate> {
+        self.parameters.deflate.as_ref()
+    }
+}
+
+impl Deflate {
+    pub(crate) fn level_of(&self) -> u32 {
+        self.level
+    }
+
+    /// Whether a message of that size is worth it.
+    pub(crate) fn is_worth(&self, bytes: usize) -> bool {
+        bytes >= self.threshold
+    }
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parameters.fmt(f)
+    }
+}

@@ -1,0 +1,196 @@
+//! WebSocket frames: what comes to the handler, and what goes out around a payload.
+
+use std::io::{self, ErrorKind};
+
+use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, State, Violation, mask};
+
+use super::{Core, read::Offered, stage::Stage};
+use crate::{
+    CloseReason, ConnId, Control, Handler, Kind, Message, Payload, Refusal, Sent,
+    conn::GONE,
+    connection::{Connection, Flags, Phase},
+    id::Key,
+    message::Body,
+    protocol::Frame,
+};
+
+impl<H: Handler> Stage<H> {
+    /// Offers the handler the messages of a slice of frames.
+    pub(super) fn offer_frames(&mut self, id: ConnId, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
+        let key = id.key();
+        let len = frame.len();
+        let Some(connection) = self.core.connections.get_mut(key) else { return Offered::all(len) };
+        let profile = connection.profile;
+        let Some(Frame::Frames(frames)) = self.core.profiles.get(profile).map(|profile| profile.frame())
+        else {
+            return Offered::all(len);
+        };
+        let rules = frames.rules(connection.flags.contains(Flags::CLIENT));
+        let state = State::from_words(connection.protocol_state);
+        let was_between = state.is_between_messages();
+        let mut pass = Pass::new(&rules, state, frame);
+        let goes_on = |c: &Connection| c.takes_input() && c.profile == profile;
+        while self.core.connections.get(key).is_some_and(goes_on) {
+            match pass.next() {
+                Ok(Some(Event::Message { is_text, is_compressed: false, payload })) => {
+                    let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
+                    self.offer_message(id, Message::decoded(kind, payload, is_text));
+                    if was_between && pass.is_drained() {
+                        return Offered::all(len);
+                    }
+                }
+                Ok(Some(event)) => self.offer_event(id, event, rules.max_message, scratch),
+                Ok(None) => break,
+                Err(violation) => self.core.violated_frames(key, violation),
+            }
+        }
+        let left = pass.finish();
+        if let Some(connection) = self.core.connections.get_mut(key)
+            && connection.profile == profile
+        {
+            connection.set_frame_state(left.state);
+        }
+        Offered { used: left.from, end: left.to, need: left.to - left.from + left.missing }
+    }
+
+    /// What comes less often than a plain message.
+    #[inline(never)]
+    fn offer_event(&mut self, id: ConnId, event: Event<'_>, max_message: usize, scratch: &mut Vec<u8>) {
+        let key = id.key();
+        let control = match event {
+            Event::Message { is_text, payload, .. } => {
+                match self.core.inflate(key, is_text, payload, max_message, scratch) {
+                    Ok(()) => {
+                        let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
+                        self.offer_message(id, Message::decoded(kind, scratch, is_text));
+                        scratch.shrink_to(super::MUCH);
+                    }
+                    Err(violation) => self.core.violated_frames(key, violation),
+                }
+                return;
+            }
+            Event::Close(code, _) => return self.core.answer_close(key, code),
+            Event::Ping(data) => Control::Ping(data),
+            Event::Pong(data) => Control::Pong(data),
+        };
+        if self.core.tolerates_control(id) {
+            self.offer_control(id, control);
+        }
+    }
+}
+
+impl Core {
+    /// Whether the peer may send one more control frame this second; too many are a violation.
+    fn tolerates_control(&mut self, id: ConnId) -> bool {
+        let Some(most) = self.frames_of(id.key()).map(|frames| frames.max_controls()) else { return false };
+        if self.is_within_controls(id, most) {
+            return true;
+        }
+        let what = "too many control frames";
+        self.violated_frames(id.key(), Violation { code: CloseCode::POLICY, what });
+        false
+    }
+
+    /// The peer's part of the closing handshake has come (RFC 6455, 5.5.1): ours is the same code, and FIN.
+    fn answer_close(&mut self, key: Key, code: Option<CloseCode>) {
+        self.settle();
+        self.put_close(key, code, "");
+        // 1005 says that there was none (7.1.5).
+        let code = code.map_or(1005, CloseCode::number);
+        self.finish_because(key, CloseReason::Peer { code: Some(code) }, None);
+    }
+
+    /// The peer broke a rule: it is told which.
+    #[cold]
+    pub(super) fn violated_frames(&mut self, key: Key, violation: Violation) {
+        self.settle();
+        self.put_close(key, Some(violation.code), violation.what);
+        let error = io::Error::new(ErrorKind::InvalidData, violation);
+        self.violated(key, error);
+    }
+
+    /// Says why the connection is about to end, where it is a WebSocket and open; nothing may be sent behind it.
+    pub(super) fn put_close(&mut self, key: Key, code: Option<CloseCode>, reason: &str) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.phase != Phase::Open || !connection.flags.contains(Flags::FRAMES) {
+            return;
+        }
+        let mut buffer = [0; CloseCode::MAX_PAYLOAD];
+        let payload = code.map_or(&[][..], |code| code.payload(reason, &mut buffer));
+        self.put_control(key, Opcode::Close, payload);
+    }
+
+    /// Queues a control frame, though the queue be at its limit: who reads slowly is not yet gone.
+    pub(super) fn put_control(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
+        let Some(connection) = self.connections.get(key) else { return GONE };
+        let is_client = connection.flags.contains(Flags::CLIENT);
+        if payload.len() > 125 {
+            return Sent::Refused(Refusal::NotEncodable);
+        }
+        let mut frame = std::mem::take(&mut self.encoded);
+        frame.clear();
+        let key_of_mask = is_client.then(|| self.workshop.mask());
+        frame.extend_from_slice(Header::new(opcode, payload.len(), key_of_mask).bytes());
+        let body = frame.len();
+        frame.extend_from_slice(payload);
+        if let Some(key_of_mask) = key_of_mask {
+            mask(&mut frame[body..], key_of_mask);
+        }
+        let sent = self.queue_control(key, &frame);
+        self.encoded = frame;
+        sent
+    }
+
+    /// A message as one frame.
+    pub(super) fn send_message(
+        &mut self,
+        key: Key,
+        flags: Flags,
+        is_corked: bool,
+        payload: Payload<'_>,
+    ) -> Sent {
+        let Some(opcode) = opcode_of(&payload) else { return Sent::Refused(Refusal::NotEncodable) };
+        let len = payload.bytes().len();
+        if flags.intersects(Flags::CLIENT.union(Flags::DEFLATES)) {
+            return self.send_specially(key, opcode, payload);
+        }
+        let header = Header::new(opcode, len, None);
+        if is_corked && self.cork.has_room(len + 14) {
+            self.cork.bytes.extend_from_slice(header.bytes());
+            self.cork.bytes.extend_from_slice(payload.bytes());
+            return Sent::Accepted;
+        }
+        self.queue_framed(key, header.bytes(), payload.into_body())
+    }
+
+    /// As a client, or compressed.
+    fn send_specially(&mut self, key: Key, opcode: Opcode, payload: Payload<'_>) -> Sent {
+        let mut frame = std::mem::take(&mut self.encoded);
+        frame.clear();
+        let kind = self.connections.get(key).map(Connection::kindred).unwrap_or_default();
+        self.write_frame(key, kind, opcode, &payload, &mut frame);
+        let sent = self.queue(key, Body::Borrowed(&frame));
+        frame.shrink_to(super::MUCH);
+        self.encoded = frame;
+        sent
+    }
+}
+
+/// What a payload is as a frame; none when it can be none.
+pub(super) fn opcode_of(payload: &Payload<'_>) -> Option<Opcode> {
+    match payload.kind() {
+        Kind::BINARY => Some(Opcode::Binary),
+        Kind::TEXT if payload.is_utf8() => Some(Opcode::Text),
+        _ => None,
+    }
+}
+
+/// The code that a close without a code of its own is told with (RFC 6455, 7.4.1); none where nothing is said.
+pub(super) fn code_for(reason: CloseReason) -> Option<CloseCode> {
+    match reason {
+        CloseReason::Idle | CloseReason::Lifetime | CloseReason::Shutdown => Some(CloseCode::GOING_AWAY),
+        CloseReason::Auth => Some(CloseCode::POLICY),
+        CloseReason::Panic => Some(CloseCode::INTERNAL),
+        _ => None,
+    }
+}

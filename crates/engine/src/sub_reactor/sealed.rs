@@ -1,0 +1,416 @@
+//! TLS on a connection: what came is opened before anybody sees it, what goes is sealed where it leaves.
+//!
+//! ```text
+//! kernel -> [record not whole][read] -> opened in place -> [kept][plaintext] -> protocol -> handler
+//! handler -> cork -> sealed -> kernel, or the outbound queue: what waits there is sealed already
+//! ```
+
+use std::{
+    io::{self, ErrorKind},
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Core,
+    read::{ReadBuffer, Step},
+    stage::Stage,
+};
+use crate::{
+    CloseReason, ConnId, Handler, Sent, TlsClient, TlsError,
+    conn::GONE,
+    connection::{Connection, Flags, Inbound, Phase, Secure},
+    id::Key,
+    message::Body,
+    transport::{Phase as TlsPhase, Session},
+};
+
+/// The time that handshakes may take of one turn: an RSA signature takes most of a millisecond, and others wait meanwhile.
+const HANDSHAKE_BUDGET: Duration = Duration::from_millis(2);
+
+impl<H: Handler> Stage<H> {
+    /// Reads ciphertext, and offers what it holds.
+    pub(super) fn read_sealed(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
+        if connection.is_paused() || connection.flags.contains(Flags::EOF) || connection.awaits_answer() {
+            return Step::Done;
+        }
+        if connection.secure().is_none() && !self.core.begin_tls(key) {
+            return Step::Done;
+        }
+        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
+        if connection.secure().is_some_and(|secure| secure.is_closed) {
+            // It came while the handler would hear nothing.
+            return self.end_of_input(id, Ok(0));
+        }
+        let size = buffer.size();
+        let was_put_off = connection.secure().is_some_and(|secure| secure.is_put_off);
+        let n = match was_put_off {
+            true => 0,
+            false => match self.core.io.receive(connection, buffer.room()) {
+                Ok(0) => return self.end_of_sealed(id),
+                Ok(n) => n,
+                refused => return self.end_of_input(id, refused),
+            },
+        };
+        let stamp = self.core.clock.stamp();
+        if n > 0
+            && let Some(connection) = self.core.connections.get_mut(key)
+        {
+            connection.last_activity = stamp;
+            self.core.stats.bytes_in += n as u64;
+        }
+        self.open_records(id, n, buffer);
+        // One that was put off has not been looked at: that is next.
+        self.after_opening(id, if was_put_off { size } else { n }, size)
+    }
+
+    /// Whether to read again: not where a handshake goes on when its turn comes, whether the socket has more or not.
+    pub(super) fn after_opening(&mut self, id: ConnId, n: usize, size: usize) -> Step {
+        let is_put_off = |c: &Connection| c.secure().is_some_and(|secure| secure.is_put_off);
+        match self.core.connections.get(id.key()).is_some_and(is_put_off) {
+            true => Step::Done,
+            false => self.after(id, n, size),
+        }
+    }
+
+    /// Opens what was left and the `n` bytes that were read.
+    fn open_records(&mut self, id: ConnId, n: usize, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        let Some(mut left) = self.core.take_sealed(key) else { return };
+        let kept = left.len();
+        buffer.before(buffer.body(), kept).copy_from_slice(&left);
+        left.clear();
+        let start = buffer.body() - kept;
+        let (bytes, _) = buffer.part(start..buffer.body() + n);
+        if !self.core.may_shake_hands(key, bytes) {
+            self.core.put_off_opening(key, bytes, left);
+            return;
+        }
+        let began = self.core.is_shaking_hands(key).then(Instant::now);
+        let mut out = std::mem::take(&mut self.core.sealed);
+        out.clear();
+        let Some(secure) = self.core.connections.get_mut(key).and_then(Connection::secure_mut) else {
+            return;
+        };
+        let received = secure.session.receive(bytes, &mut out);
+        secure.is_closed |= received.phase == TlsPhase::Closed;
+        if let Some(began) = began {
+            self.core.handshaking.1 += began.elapsed();
+        }
+        let rest = &bytes[received.left.clone()];
+        if !rest.is_empty() && matches!(received.phase, TlsPhase::Handshaking | TlsPhase::Open) {
+            self.core.keep_sealed(key, rest, left);
+        }
+        if !out.is_empty() {
+            let _ = self.core.enqueue_sealed(key, Body::Borrowed(&out));
+        }
+        self.core.sealed = out;
+        if began.is_some() && received.phase != TlsPhase::Handshaking {
+            if let TlsPhase::Failed(error) = received.phase {
+                return self.core.broke_tls(key, error);
+            }
+            self.secured(id);
+        }
+        self.offer_opened(id, start + received.plain.start..start + received.plain.end, buffer);
+        match received.phase {
+            TlsPhase::Failed(error) => self.core.broke_tls(key, error),
+            // Not before the handler has had what came before it.
+            TlsPhase::Closed if self.core.connections.get(key).is_some_and(Connection::is_paused) => {}
+            TlsPhase::Closed => _ = self.end_of_input(id, Ok(0)),
+            TlsPhase::Handshaking | TlsPhase::Open => {}
+        }
+    }
+
+    /// The handshake is done: the next one begins, or the connection is open.
+    fn secured(&mut self, id: ConnId) {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        if let Some(secure) = connection.secure_mut()
+            && secure.since.take().is_some()
+        {
+            self.core.cork(key);
+            self.call(id, |handler, conn, session| handler.on_secured(conn, session));
+            return;
+        }
+        if connection.phase != Phase::Handshaking {
+            return;
+        }
+        if connection.flags.contains(Flags::FRAMES) {
+            return self.core.say_hello(key);
+        }
+        self.core.finish_handshake(key);
+        self.open(id);
+        self.core.cork(key);
+    }
+
+    /// Plaintext, as a part of the buffer: in front of it goes what was kept.
+    fn offer_opened(&mut self, id: ConnId, plain: Range<usize>, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get(key).filter(|_| !plain.is_empty()) else { return };
+        if matches!(connection.inbound, Inbound::Linear(_)) {
+            let (bytes, _) = buffer.part(plain);
+            if self.core.extend_linear(key, bytes) {
+                self.offer_linear(id, buffer);
+            }
+            return;
+        }
+        let phase = connection.phase;
+        let kept = self.core.move_kept(key, plain.start, buffer);
+        let span = plain.start - kept..plain.end;
+        match phase {
+            Phase::Handshaking => self.offer_head(id, span, buffer),
+            Phase::Open => self.offer_part(id, span, kept == 0, buffer),
+            _ => {}
+        }
+    }
+
+    /// What follows a proxy's header: a TLS client's first bytes, or a request.
+    pub(super) fn offer_handshake(&mut self, id: ConnId, span: Range<usize>, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        let is_tls = self.core.connections.get(key).is_some_and(|c| c.flags.contains(Flags::TLS));
+        if !is_tls {
+            return self.offer_head(id, span, buffer);
+        }
+        if !self.core.begin_tls(key) {
+            return;
+        }
+        let (bytes, _) = buffer.part(span);
+        let bytes = bytes.to_vec();
+        self.core.keep_sealed(key, &bytes, Vec::new());
+        self.open_records(id, 0, buffer);
+    }
+
+    /// The stream has ended without `close_notify`: what came may not be all that was sent.
+    fn end_of_sealed(&mut self, id: ConnId) -> Step {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
+        connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
+        connection.flags |= Flags::EOF;
+        let what = "the stream ended without close_notify: it may be truncated";
+        let error = io::Error::new(ErrorKind::UnexpectedEof, what);
+        if connection.phase == Phase::Open && !self.core.is_shaking_hands(key) {
+            self.core.finish_because(key, CloseReason::Peer { code: None }, Some(error));
+        } else {
+            self.core.doom(key, CloseReason::Peer { code: None }, None, 0);
+        }
+        Step::Done
+    }
+}
+
+impl Core {
+    /// A session for a connection that was accepted, when its first bytes come.
+    fn begin_tls(&mut self, key: Key) -> bool {
+        let tls = self.profile_of(key).and_then(|profile| profile.tls.as_ref());
+        let Some(made) = tls.map(Session::server) else { return false };
+        match made {
+            Ok(session) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.secure_with(session, None);
+                }
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "no TLS session can be made");
+                self.doom(key, CloseReason::Handshake, Some(io::Error::other(error)), 0);
+                false
+            }
+        }
+    }
+
+    /// A session for one that was dialled; its first bytes leave.
+    pub(super) fn begin_tls_client(&mut self, key: Key, client: &TlsClient) {
+        let mut out = Vec::new();
+        match Session::client(client, &mut out) {
+            Ok(session) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.secure_with(session, None);
+                }
+                let _ = self.enqueue_sealed(key, Body::Borrowed(&out));
+            }
+            Err(error) => self.broke_tls(key, error),
+        }
+    }
+
+    /// TLS from here on, in the middle of a connection's life.
+    pub(crate) fn start_tls(
+        &mut self,
+        key: Key,
+        make: impl FnOnce(&mut Vec<u8>) -> Result<Session, TlsError>,
+    ) -> bool {
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+        let stamp = self.clock.stamp();
+        let is_able = |c: &&mut Connection| c.phase == Phase::Open && !c.flags.contains(Flags::TLS);
+        if self.connections.get_mut(key).filter(is_able).is_none() {
+            return false;
+        }
+        let mut out = Vec::new();
+        let session = match make(&mut out) {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::error!(%error, "no TLS session can be made");
+                return false;
+            }
+        };
+        // What was sent before goes as it is.
+        if self.corked(key) > 0 {
+            self.flush_cork();
+        }
+        // And what came before is nobody's: whoever sits between could have put it there.
+        self.free_inbound(key);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.secure_with(session, Some(stamp));
+            connection.flags |= Flags::TLS;
+        }
+        if !out.is_empty() {
+            let _ = self.enqueue_sealed(key, Body::Borrowed(&out));
+        }
+        self.arm(key);
+        true
+    }
+
+    fn is_shaking_hands(&self, key: Key) -> bool {
+        let secure = self.connections.get(key).and_then(Connection::secure);
+        secure.is_some_and(|secure| secure.session.is_handshaking())
+    }
+
+    /// Whether there is time for the next step of a handshake in this turn.
+    fn may_shake_hands(&mut self, key: Key, bytes: &[u8]) -> bool {
+        let turn = self.stats.turns;
+        if self.handshaking.0 != turn {
+            self.handshaking = (turn, Duration::ZERO);
+        }
+        if self.handshaking.1 < HANDSHAKE_BUDGET {
+            return true;
+        }
+        let secure = self.connections.get(key).and_then(Connection::secure);
+        !secure.is_some_and(|secure| secure.session.is_expensive_next(bytes))
+    }
+
+    /// In the next turn, then.
+    fn put_off_opening(&mut self, key: Key, bytes: &[u8], place: Vec<u8>) {
+        self.keep_sealed(key, bytes, place);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.flags |= Flags::READABLE;
+            if let Some(secure) = connection.secure_mut() {
+                secure.is_put_off = true;
+            }
+        }
+        self.put_ready(key);
+    }
+
+    /// The ciphertext that was left, to be opened with what came.
+    fn take_sealed(&mut self, key: Key) -> Option<Vec<u8>> {
+        let secure = self.connections.get_mut(key)?.secure_mut()?;
+        secure.is_put_off = false;
+        let left = std::mem::take(&mut secure.left);
+        self.remove_linear(left.len());
+        Some(left)
+    }
+
+    fn keep_sealed(&mut self, key: Key, bytes: &[u8], mut place: Vec<u8>) {
+        if !self.make_room(key, bytes.len()) {
+            return;
+        }
+        place.extend_from_slice(bytes);
+        match self.connections.get_mut(key).and_then(Connection::secure_mut) {
+            Some(secure) => secure.left = place,
+            None => return self.remove_linear(bytes.len()),
+        }
+        self.note_holder(key);
+    }
+
+    /// The ciphertext is of no use any more.
+    pub(super) fn free_sealed(&mut self, key: Key) {
+        let _ = self.take_sealed(key);
+    }
+
+    /// The peer broke TLS, or does not trust us: the alert that says so goes out.
+    fn broke_tls(&mut self, key: Key, error: TlsError) {
+        let id = self.connections.id(key).map(tracing::field::display);
+        tracing::debug!(id, %error, "TLS error");
+        let is_early = self.is_shaking_hands(key)
+            || self.connections.get(key).is_some_and(|connection| connection.phase < Phase::Open);
+        if let Some(secure) = self.connections.get_mut(key).and_then(Connection::secure_mut) {
+            secure.is_broken = true;
+        }
+        let reason = if is_early { CloseReason::Handshake } else { CloseReason::Protocol };
+        let error = io::Error::new(ErrorKind::InvalidData, error);
+        self.give_up(key, reason, Some(error));
+    }
+
+    /// Seals plaintext into the reactor's place for it; false when that cannot be.
+    fn seal(&mut self, key: Key, pieces: &[&[u8]], out: &mut Vec<u8>) -> bool {
+        out.clear();
+        let secure = self.connections.get_mut(key).and_then(Connection::secure_mut);
+        secure.is_some_and(|secure| secure.session.send(pieces, out).is_ok())
+    }
+
+    /// Seals a payload, and puts it behind what waits.
+    pub(super) fn seal_and_enqueue(&mut self, key: Key, body: &Body<'_>) -> Sent {
+        let mut out = std::mem::take(&mut self.sealed);
+        let sent = match self.seal(key, &[body.bytes()], &mut out) {
+            true => self.enqueue_sealed(key, Body::Borrowed(&out)),
+            false => GONE,
+        };
+        self.put_back(out);
+        sent
+    }
+
+    /// Seals what was gathered, with what follows it, and writes it; what the kernel does not take is queued.
+    pub(super) fn seal_and_write(&mut self, key: Key, pieces: &[&[u8]]) -> Sent {
+        let mut out = std::mem::take(&mut self.sealed);
+        let sent = match self.seal(key, pieces, &mut out) {
+            true => self.write_sealed(key, &out),
+            false => GONE,
+        };
+        self.put_back(out);
+        sent
+    }
+
+    fn put_back(&mut self, mut out: Vec<u8>) {
+        out.clear();
+        out.shrink_to(MOST_KEPT);
+        self.sealed = out;
+    }
+
+    /// Says that no more will be sent, behind all that is.
+    pub(super) fn put_close_notify(&mut self, key: Key) {
+        let is_sealed = |c: &&Connection| c.flags.contains(Flags::TLS) && c.phase != Phase::Closed;
+        if self.connections.get(key).filter(is_sealed).is_none() {
+            return;
+        }
+        if self.corked(key) > 0 {
+            self.flush_cork();
+        }
+        let mut out = Vec::new();
+        if let Some(secure) = self.connections.get_mut(key).and_then(Connection::secure_mut)
+            && !secure.is_broken
+        {
+            secure.session.close_notify(&mut out);
+        }
+        if !out.is_empty() {
+            let _ = self.enqueue_sealed(key, Body::Borrowed(&out));
+        }
+    }
+}
+
+/// What the place for sealing keeps for the next time.
+const MOST_KEPT: usize = 256 << 10;
+
+impl Connection {
+    fn secure_with(&mut self, session: Session, since: Option<crate::clock::Stamp>) {
+        let secure = Secure {
+            session,
+            left: Vec::new(),
+            since,
+            is_put_off: false,
+            is_closed: false,
+            is_broken: false,
+        };
+        self.extras().tls = Some(Box::new(secure));
+    }
+}

@@ -1,0 +1,331 @@
+//! The opening handshake of a WebSocket: a request, the handler's decision, an answer; or the other end's part of it.
+
+use std::{
+    io::{self, ErrorKind},
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use wheelhouse_websocket::{
+    deflate::Agreement,
+    http::{self, Refused, Request},
+};
+
+use super::{
+    Core,
+    deadlines::clamp,
+    read::{ReadBuffer, Step},
+    stage::Stage,
+};
+use crate::{
+    CloseReason, Conn, ConnId, Deflate, Handler, Reply,
+    connection::{Connection, Flags, Phase, Upgrade},
+    id::Key,
+    message::Body,
+    protocol::{Frame, Frames},
+    reply::{Accepted, Asked, ReplyKind},
+};
+
+impl Connection {
+    /// Whether the handler has put off its answer: nothing more is read until then.
+    pub(super) fn awaits_answer(&self) -> bool {
+        let upgrade = self.extras.as_ref().and_then(|extras| extras.upgrade.as_deref());
+        self.phase == Phase::Handshaking && matches!(upgrade, Some(Upgrade::Asked(..)))
+    }
+
+    /// Whether the server's answer is still to come.
+    fn awaits_welcome(&self) -> bool {
+        let upgrade = self.extras.as_ref().and_then(|extras| extras.upgrade.as_deref());
+        self.phase == Phase::Handshaking && matches!(upgrade, Some(Upgrade::Hello(..)))
+    }
+
+    fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.extras.as_mut()?.upgrade.take().map(|upgrade| *upgrade)
+    }
+}
+
+impl<H: Handler> Stage<H> {
+    /// Reads the request, or the answer to ours; what follows it in the same read is the connection's first input.
+    pub(super) fn read_head(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
+        if connection.awaits_answer() {
+            return Step::Done;
+        }
+        let room = buffer.room();
+        let size = room.len();
+        let n = match self.core.io.receive(connection, room) {
+            Ok(0) => {
+                self.core.doom(key, CloseReason::Peer { code: None }, None, 0);
+                return Step::Done;
+            }
+            Ok(n) => n,
+            refused => return self.end_of_input(id, refused),
+        };
+        connection.last_activity = self.core.clock.stamp();
+        self.core.stats.bytes_in += n as u64;
+        let kept = self.core.move_kept(key, buffer.body(), buffer);
+        self.offer_head(id, buffer.body() - kept..buffer.body() + n, buffer);
+        self.after(id, n, size)
+    }
+
+    /// What came so far, as a part of the buffer.
+    pub(super) fn offer_head(&mut self, id: ConnId, span: Range<usize>, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        let size = buffer.size();
+        let (frame, _) = buffer.part(span.clone());
+        let frame = &*frame;
+        let Some(frames) = self.core.frames_of(key) else { return };
+        let (most, max_headers) = (frames.max_head().min(size), frames.max_headers());
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        let mut searched = connection.protocol_state[0] as usize;
+        let end = http::head_end(frame, &mut searched);
+        connection.protocol_state[0] = searched as u64;
+        let is_client = connection.flags.contains(Flags::CLIENT);
+        let Some(end) = end.filter(|&end| end <= most) else {
+            let refused = match frame.first() {
+                _ if frame.len() > most => Refused { status: 431, what: "too many bytes of headers" },
+                Some(first) if !first.is_ascii_graphic() && !matches!(first, b'\r' | b'\n') => {
+                    Refused { status: 400, what: "this is no HTTP" }
+                }
+                _ => return self.core.keep_header(key, frame),
+            };
+            return self.core.refuse_head(key, refused, is_client);
+        };
+        let head = &frame[..end];
+        let opened = match is_client {
+            true => self.take_welcome(id, head),
+            false => self.take_request(id, head, max_headers),
+        };
+        if opened {
+            self.core.cork(key);
+            self.offer_part(id, span.start + end..span.end, true, buffer);
+        } else if self.core.connections.get(key).is_some_and(Connection::awaits_answer) && end < frame.len() {
+            let rest = frame[end..].to_vec();
+            self.core.keep_header(key, &rest);
+        } else if self.core.connections.get(key).is_some_and(Connection::awaits_welcome) && end < frame.len()
+        {
+            // An interim answer came first (RFC 9110, 15.2).
+            self.offer_head(id, span.start + end..span.end, buffer);
+        }
+    }
+
+    /// The handler decides; whether the connection is open now.
+    fn take_request(&mut self, id: ConnId, head: &[u8], max_headers: usize) -> bool {
+        let key = id.key();
+        let request = match Request::parse(head, max_headers) {
+            Ok(request) => request,
+            Err(refused) => {
+                self.core.refuse_head(key, refused, false);
+                return false;
+            }
+        };
+        if !self.make_session(id) {
+            return false;
+        }
+        let Some(reply) = self.ask(id, &request) else { return false };
+        let asked = Asked::new(&request);
+        self.answer(id, asked, reply)
+    }
+
+    /// Calls `on_request`; none when the connection is over by then.
+    fn ask(&mut self, id: ConnId, request: &Request<'_>) -> Option<Reply> {
+        let key = id.key();
+        let session = self.sessions.get_mut(key)?;
+        let (handler, mut conn) = (&mut self.handler, Conn::new(&mut self.core, key, id));
+        match catch_unwind(AssertUnwindSafe(|| handler.on_request(&mut conn, session, request))) {
+            Ok(reply) => {
+                let is_there = |c: &&Connection| c.phase == Phase::Handshaking;
+                self.core.connections.get(key).filter(is_there).map(|_| reply)
+            }
+            Err(panic) => {
+                let refused = Refused { status: 500, what: "the request could not be served" };
+                self.core.refuse_because(key, refused, CloseReason::Panic, None);
+                self.tell_of_panic(Some(id), panic);
+                None
+            }
+        }
+    }
+
+    /// Answers the request; whether the connection is open now.
+    fn answer(&mut self, id: ConnId, mut asked: Asked, mut reply: Reply) -> bool {
+        let key = id.key();
+        if let ReplyKind::Later(within) = reply.kind {
+            asked.choose(reply.subprotocol.take());
+            self.core.put_off_answer(key, asked, within);
+            return false;
+        }
+        let mut out = Vec::new();
+        match asked.answer(reply, self.core.deflate_config(key), &mut out) {
+            Some(Accepted { subprotocol, agreed }) => {
+                self.core.begin_frames(key, agreed, subprotocol.as_deref());
+                let _ = self.core.enqueue(key, Body::Borrowed(&out));
+                self.open(id);
+                true
+            }
+            None => {
+                self.core.finish_with_answer(key, &out);
+                false
+            }
+        }
+    }
+
+    /// An answer that was put off has come.
+    pub(super) fn answer_late(&mut self, id: ConnId, reply: Reply) {
+        let key = id.key();
+        let connection = self.core.connections.find(id);
+        let Some(connection) = connection.filter(|connection| connection.awaits_answer()) else {
+            self.core.stats.late_commands += 1;
+            return;
+        };
+        let Some(Upgrade::Asked(asked, _)) = connection.take_upgrade() else { return };
+        if self.answer(id, asked, reply)
+            && let Some(connection) = self.core.connections.get_mut(key)
+        {
+            connection.flags |= Flags::READABLE | Flags::UNSERVED;
+            self.core.put_ready(key);
+        }
+    }
+
+    /// The server has answered; whether the connection is open now.
+    fn take_welcome(&mut self, id: ConnId, head: &[u8]) -> bool {
+        let key = id.key();
+        let upgrade = self.core.connections.get_mut(key).and_then(Connection::take_upgrade);
+        let Some(Upgrade::Hello(hello, nonce)) = upgrade else { return false };
+        let Some(frames) = self.core.frames_of(key) else { return false };
+        let agreed = match hello.verify(nonce, head) {
+            Ok(welcome) => {
+                let config = frames.deflate().map(Deflate::offered).unwrap_or_default();
+                match config.verify(welcome.extensions.iter().copied()) {
+                    Ok(agreement) => Ok((agreement, welcome.subprotocol)),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+            Err(error) if error.is_interim() => {
+                if let Some(connection) = self.core.connections.get_mut(key) {
+                    connection.protocol_state[0] = 0;
+                    connection.extras().upgrade = Some(Box::new(Upgrade::Hello(hello, nonce)));
+                }
+                return false;
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match agreed {
+            Ok((agreement, subprotocol)) => {
+                self.core.begin_frames(key, agreement, subprotocol);
+                self.open(id);
+                true
+            }
+            Err(error) => {
+                let error = io::Error::new(ErrorKind::InvalidData, error);
+                self.core.doom(key, CloseReason::Handshake, Some(error), 0);
+                false
+            }
+        }
+    }
+}
+
+impl Core {
+    /// How a connection's WebSocket behaves; none when it has none.
+    pub(super) fn frames_of(&self, key: Key) -> Option<&Frames> {
+        match self.profile_of(key)?.frame() {
+            Frame::Frames(frames) => Some(frames),
+            _ => None,
+        }
+    }
+
+    /// The handshake is done: what comes is frames.
+    fn begin_frames(&mut self, key: Key, agreed: Option<Agreement>, subprotocol: Option<&str>) {
+        self.begin_deflate(key, agreed);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.drop_idle_extras();
+        if let Some(subprotocol) = subprotocol {
+            self.set_subprotocol(key, subprotocol);
+        }
+        self.finish_handshake(key);
+    }
+
+    /// Asks the server for a WebSocket.
+    pub(super) fn say_hello(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let upgrade = connection.extras.as_ref().and_then(|extras| extras.upgrade.as_deref());
+        let Some(Upgrade::Hello(hello, nonce)) = upgrade else { return };
+        let mut out = Vec::new();
+        hello.write(*nonce, &mut out);
+        let _ = self.enqueue(key, Body::Borrowed(&out));
+    }
+
+    fn put_off_answer(&mut self, key: Key, asked: Asked, within: Option<Duration>) {
+        let within = clamp(within.unwrap_or(self.options().handshake_timeout));
+        let until = self.clock.tick_from_now(within);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.extras().upgrade = Some(Box::new(Upgrade::Asked(asked, until)));
+        // The time to ask is over, the time to answer begins.
+        self.disarm_deadline(key);
+    }
+
+    /// What came is no request that can be answered with more than this.
+    fn refuse_head(&mut self, key: Key, refused: Refused, is_client: bool) {
+        let error = io::Error::new(ErrorKind::InvalidData, refused.what);
+        if is_client {
+            return self.doom(key, CloseReason::Handshake, Some(error), 0);
+        }
+        self.refuse_because(key, refused, CloseReason::Protocol, Some(error));
+    }
+
+    fn refuse_because(&mut self, key: Key, refused: Refused, reason: CloseReason, error: Option<io::Error>) {
+        let id = self.connections.id(key).map(tracing::field::display);
+        tracing::debug!(id, status = refused.status, what = refused.what, "a request is refused");
+        let mut out = Vec::new();
+        refused.answer().write(&mut out, false);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.extras().closing = Some((reason, error));
+        }
+        self.finish_with_answer(key, &out);
+    }
+
+    /// The last that the peer hears: it reaches it though the rest of what it sent is never read.
+    fn finish_with_answer(&mut self, key: Key, answer: &[u8]) {
+        let _ = self.enqueue(key, Body::Borrowed(answer));
+        self.put_close_notify(key);
+        self.finish_early(key);
+    }
+
+    /// Ends the connection gracefully, for this reason, whether it was open already or not.
+    pub(super) fn give_up(&mut self, key: Key, reason: CloseReason, error: Option<io::Error>) {
+        match self.connections.get_mut(key) {
+            Some(connection) if connection.phase == Phase::Handshaking => {
+                connection.extras().closing = Some((reason, error));
+                self.finish_early(key);
+            }
+            _ => self.finish_because(key, reason, error),
+        }
+    }
+
+    fn finish_early(&mut self, key: Key) {
+        let stamp = self.clock.stamp();
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Handshaking) else {
+            return;
+        };
+        connection.phase = Phase::Finishing;
+        connection.since = stamp;
+        self.free_inbound(key);
+        self.put_dirty(key);
+        self.disarm_deadline(key);
+    }
+
+    /// The handshake's time is up: a request that had begun is answered 408, one whose answer was put off 503.
+    pub(super) fn give_up_handshake(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let is_server = connection.flags.contains(Flags::FRAMES) && !connection.flags.contains(Flags::CLIENT);
+        let refused = if connection.awaits_answer() {
+            Refused { status: 503, what: "no answer in time" }
+        } else if is_server && connection.phase == Phase::Handshaking && !connection.inbound.is_empty() {
+            Refused { status: 408, what: "the request took too long" }
+        } else {
+            return self.close(key, CloseReason::Handshake);
+        };
+        self.refuse_because(key, refused, CloseReason::Handshake, None);
+    }
+}
