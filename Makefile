@@ -3,12 +3,14 @@
 CARGO ?= cargo
 ARGS ?=
 SEEDS ?= 1000000
+TARGET ?= frames
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help echo stress test lint bench micro docs sanitize sanitize-address sanitize-thread simulate
+.PHONY: help echo stress test peers autobahn fuzz lint bench bench-peers micro docs sanitize sanitize-address sanitize-thread simulate
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 echo: ## Run the echo server on tcp://127.0.0.1:9000 (ARGS="--help" for its options)
 	$(CARGO) run --release -p wheelhouse-examples --example echo -- $(ARGS)
@@ -16,8 +18,23 @@ echo: ## Run the echo server on tcp://127.0.0.1:9000 (ARGS="--help" for its opti
 stress: ## Load the echo server from a second terminal: 5,000 connections, every byte verified, a report at the end
 	$(CARGO) run --release -p wheelhouse-examples --example stress -- --report stress-report.html $(ARGS)
 
-test: ## Run all tests
+test: peers ## Run all tests
 	$(CARGO) test --workspace --locked
+
+peers: ## Install the foreign WebSocket clients that the tests talk to (target/peers, Debian's chromium)
+	@tests/setup.sh
+
+autobahn: ## Run the Autobahn suite against the echo server (ARGS=quick, 20 s; core, deflate, all: up to two hours)
+	tests/autobahn/run $(ARGS)
+
+# What it finds goes to target/fuzz; how it gets from there into the tests, tests/fuzz/README.md says.
+fuzz: ## Fuzz TARGET=frames (deflate, handshake, server) for SECONDS=600 (nightly and cargo-fuzz)
+	$(call needs,$(CARGO) +nightly fuzz --version,the nightly toolchain and cargo-fuzz: cargo install cargo-fuzz)
+	@mkdir -p target/fuzz/found/$(TARGET)
+	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz/targets --target-dir target/fuzz $(TARGET) \
+		target/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET) -- \
+		-dict=tests/fuzz/http.dict -max_total_time=$(SECONDS) -rss_limit_mb=512 -malloc_limit_mb=64 \
+		-artifact_prefix=target/fuzz/found/ -print_final_stats=1 $(ARGS)
 
 lint: ## Formatting, clippy and documentation, with warnings as errors
 	$(CARGO) fmt --all --check
@@ -27,6 +44,9 @@ lint: ## Formatting, clippy and documentation, with warnings as errors
 bench: ## Run the servers side by side and print the table of ratios (Linux with 2 cores; strace for N13)
 	$(CARGO) build --release -p wheelhouse-benches --bins --locked
 	$(CARGO) run --release -p wheelhouse-benches --locked --bin run -- $(ARGS)
+
+bench-peers: ## Fetch and build the peers of the bench that are not in Rust: uWebSockets (g++, zlib) and ws (node, npm)
+	benches/peers/build.sh "$${CARGO_TARGET_DIR:-target}/release"
 
 micro: ## Run the criterion micro benches: ring, wheel, fd index, hand-over
 	$(CARGO) bench -p wheelhouse-benches --locked -- $(ARGS)

@@ -1,0 +1,90 @@
+//! Plain HTTP on a WebSocket port, with more behind it than was asked for: it never reaches the frames, and never another
+//! answer.
+
+use std::io::Write;
+
+use wheelhouse::CloseReason;
+
+use crate::{
+    Told, closed,
+    fixture::next,
+    plain, refused, silent, telling,
+    wire::{Client, ask, read_head, request, wait_until_empty},
+};
+
+#[test]
+fn a_refusal_arrives_whole_though_the_body_of_the_request_is_never_read() {
+    let (server, _events) = telling(plain());
+    for size in [1, 1000, 1 << 20, 8 << 20] {
+        let mut bytes =
+            format!("POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+        bytes.resize(bytes.len() + size, b'b');
+        let answer = ask(server.at(), &bytes);
+        assert_eq!((answer.status, answer.body.len()), (403, 1000));
+    }
+    wait_until_empty(&server.handle);
+}
+
+#[test]
+fn of_pipelined_requests_the_first_is_answered_and_the_connection_ends() {
+    let (server, events) = telling(plain());
+    let one = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
+    let two = "GET /no HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = ask(server.at(), format!("{one}{two}{}", request("/", "")).as_bytes());
+    assert_eq!((answer.status, &*answer.body), (200, &b"<p>page</p>"[..]));
+    assert_eq!(next(&events), Told::Request("/page".into()));
+    assert_eq!(next(&events), refused(CloseReason::Local));
+    assert!(events.try_recv().is_err(), "the second was asked about");
+}
+
+#[test]
+fn a_request_behind_an_upgrade_is_no_request_but_a_frame_that_breaks_the_rules() {
+    let (server, events) = telling(plain());
+    let mut stream = server.connect();
+    let bytes = request("/", "") + "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
+    stream.write_all(bytes.as_bytes()).unwrap();
+    assert_eq!(read_head(&mut stream).status, 101);
+    let mut client = Client { stream };
+    client.expect_close(1002);
+    drop(client);
+    assert_eq!(next(&events), Told::Request("/".into()));
+    assert_eq!(next(&events), Told::Open(None));
+    assert_eq!(next(&events), closed(CloseReason::Protocol));
+}
+
+#[test]
+fn an_upgrade_with_a_body_is_refused_with_400() {
+    let server = silent(plain());
+    for body in ["Content-Length: 4\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let bytes = request("/", body) + "\x01\x02\x03\x04";
+        assert_eq!(ask(server.at(), bytes.as_bytes()).status, 400, "{body}");
+    }
+    // An empty one is none.
+    drop(Client::open_with(server.at(), "Content-Length: 0\r\n"));
+}
+
+#[test]
+fn what_asks_for_no_websocket_is_told_that_this_is_one() {
+    let server = silent(plain());
+    let answer = ask(server.at(), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer.status, 426);
+    assert!(answer.header("Upgrade").unwrap().eq_ignore_ascii_case("websocket"));
+    let answer = ask(server.at(), request("/", "").replace("Version: 13", "Version: 8").as_bytes());
+    assert_eq!((answer.status, answer.header("Sec-WebSocket-Version")), (426, Some("13")));
+    let answer =
+        ask(server.at(), request("/", "").replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=").as_bytes());
+    assert_eq!(answer.status, 400);
+}
+
+#[test]
+fn a_panic_while_a_request_is_answered_is_500_and_ends_that_connection_alone() {
+    let server = crate::serve(plain().reactors(1), |_| {
+        crate::Script::<()>::new().request(|_, (), request| match request.path() {
+            "/panic" => std::panic::resume_unwind(Box::new("on purpose")),
+            _ => wheelhouse::Reply::accept(),
+        })
+    });
+    let mut other = Client::open(server.at());
+    assert_eq!(ask(server.at(), request("/panic", "").as_bytes()).status, 500);
+    other.echo("still served");
+}
