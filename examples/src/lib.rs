@@ -1,5 +1,7 @@
 //! What the programs of this package share: how they start, how they stop, and what they end with.
 
+mod certificate;
+
 use std::{
     error::Error,
     io::{self, Write as _},
@@ -9,6 +11,8 @@ use std::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use wheelhouse::{Engine, Handle, Handler};
+
+pub use certificate::{Certificate, listener};
 
 /// Anything that ends a program.
 pub type AnyError = Box<dyn Error + Send + Sync>;
@@ -22,13 +26,41 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 /// # Errors
 /// What the engine or the system refuses.
 pub fn serve<H: Handler>(engine: Engine<H>) -> Result<Handle, AnyError> {
+    serve_at(engine, &[] as &[&str])
+}
+
+/// As [`serve`], and says each address with the scheme that was asked for: the engine knows that a `ws://` listens on
+/// `tcp://`, and a person wants to know what to type.
+///
+/// # Errors
+/// What the engine or the system refuses.
+pub fn serve_at<H: Handler>(engine: Engine<H>, asked: &[impl AsRef<str>]) -> Result<Handle, AnyError> {
     raise_file_limit()?;
     let handle = engine.handle();
-    for address in engine.addresses() {
-        say(format_args!("listening on {address}"));
+    for (nth, address) in engine.addresses().iter().enumerate() {
+        let asked = asked.get(nth).map_or("", AsRef::as_ref);
+        say(format_args!("listening on {}", as_asked(asked, &address.to_string())));
     }
     engine.run_until_signal(Duration::from_secs(2))?;
     Ok(handle)
+}
+
+/// The address where the engine listens, `tcp://127.0.0.1:9001`, with the scheme of the URL that was asked for.
+pub fn as_asked(asked: &str, address: &str) -> String {
+    match (asked.split_once("://"), address.strip_prefix("tcp://")) {
+        (Some((scheme, _)), Some(rest)) => format!("{scheme}://{rest}"),
+        _ => address.to_owned(),
+    }
+}
+
+/// Whether a listener on this URL speaks WebSocket.
+pub fn is_websocket(url: &str) -> bool {
+    url.starts_with("ws://") || url.starts_with("wss://")
+}
+
+/// Whether a listener on this URL speaks TLS.
+pub fn is_tls(url: &str) -> bool {
+    url.starts_with("tls://") || url.starts_with("wss://")
 }
 
 /// Lets this process open as many files as its hard limit allows, and says how many these are.
@@ -54,8 +86,9 @@ pub fn end(outcome: Result<(), AnyError>) -> ExitCode {
 }
 
 fn is_bad_usage(error: &(dyn Error + 'static)) -> bool {
-    use wheelhouse::Error::{BadAddress, BadOption};
-    error.is::<BadUsage>() || matches!(error.downcast_ref(), Some(BadOption { .. } | BadAddress { .. }))
+    use wheelhouse::Error::{BadAddress, BadOption, BadTls};
+    error.is::<BadUsage>()
+        || matches!(error.downcast_ref(), Some(BadOption { .. } | BadAddress { .. } | BadTls { .. }))
 }
 
 /// What was asked for cannot be done, whatever the system thinks of it.
@@ -100,6 +133,21 @@ mod tests {
     fn digits_are_grouped_by_three() {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_as_it_was_asked_for() {
+        for (asked, address, told) in [
+            ("ws://127.0.0.1:0", "tcp://127.0.0.1:9001", "ws://127.0.0.1:9001"),
+            ("ws://localhost:0", "tcp://[::1]:9001", "ws://[::1]:9001"),
+            ("tls://127.0.0.1:0", "tcp://127.0.0.1:9001", "tls://127.0.0.1:9001"),
+            ("tcp://*:80", "tcp://[::]:80", "tcp://[::]:80"),
+            ("unix:/a", "unix:/a", "unix:/a"),
+            ("inherited:0", "tcp://127.0.0.1:80", "tcp://127.0.0.1:80"),
+            ("", "tcp://127.0.0.1:80", "tcp://127.0.0.1:80"),
+        ] {
+            assert_eq!(as_asked(asked, address), told);
         }
     }
 

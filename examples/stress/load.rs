@@ -1,21 +1,30 @@
 //! The load: one handler per reactor, with its share of the connections.
 
+mod say;
+
 use std::{
+    hash::{BuildHasher as _, RandomState},
+    mem,
     sync::{Arc, mpsc::Sender},
     time::Duration,
 };
 
-use wheelhouse::{Action, CloseReason, Closed, Conn, Handler, Input, Message, Reactor, Sent, TimerKind};
+use wheelhouse::{Action, CloseReason, Closed, Conn, Handler, Input, Message, Reactor, TimerKind};
 
 use crate::{
-    client::Client,
+    client::{Client, Fault, Heard, Wire},
     plan::{Event, Plan, Window},
+    secure::Secure,
     tally::Tally,
 };
 
 /// Dials what is due.
 const DIAL: TimerKind = TimerKind(1);
 const DIAL_EVERY: Duration = Duration::from_millis(2);
+
+/// The server has not answered in time: the TLS handshake, the request for a WebSocket, or its close.
+const ANSWER: TimerKind = TimerKind(2);
+const TIME_TO_ANSWER: Duration = Duration::from_secs(10);
 
 /// Connections of the whole load that may be between dialled and open: servers' accept queues are short.
 const DIALLING: usize = 1024;
@@ -39,6 +48,13 @@ pub(crate) struct Load {
     owed: u64,
     cursor: Cursor,
     tally: Tally,
+    /// Where masks and nonces come from. They need not be secret here, only different.
+    random: u64,
+    /// A frame under construction.
+    frame: Vec<u8>,
+    /// Records on their way out, and what was in those that came.
+    sealed: Vec<u8>,
+    plain: Vec<u8>,
     told_settled: bool,
     told_drained: bool,
     told_gone: bool,
@@ -79,6 +95,10 @@ impl Load {
             owed: 0,
             cursor: Cursor::default(),
             tally: plan.tally(),
+            random: RandomState::new().hash_one(reactor),
+            frame: Vec::new(),
+            sealed: Vec::new(),
+            plain: Vec::new(),
             told_settled: false,
             told_drained: false,
             told_gone: false,
@@ -144,9 +164,19 @@ impl Load {
             }
         }
         self.stage = Stage::Close;
-        for client in &self.clients {
-            if let Some(mut conn) = client.id.and_then(|id| reactor.conn(id)) {
-                conn.finish();
+        for slot in 0..self.clients.len() {
+            let client = &mut self.clients[slot];
+            let Some(mut conn) = client.id.and_then(|id| reactor.conn(id)) else { continue };
+            match client.wire {
+                Wire::Frames(_) => {
+                    // The server answers with its own, and then we finish.
+                    self.send_close(&mut conn, slot);
+                    conn.set_timer(ANSWER, TIME_TO_ANSWER);
+                }
+                _ => {
+                    client.end(&mut conn, &mut self.sealed);
+                    conn.finish();
+                }
             }
         }
         self.dialled = self.clients.len();
@@ -179,7 +209,7 @@ impl Load {
         let until = by_now.min(self.clients.len()).min(self.dialled + room);
         for slot in self.dialled..until {
             let client = &mut self.clients[slot];
-            match reactor.connect(options.connect(client.index)) {
+            match reactor.connect(options.connect(&self.plan.target, client.index)) {
                 Ok(id) => {
                     client.id = Some(id);
                     self.dialling += 1;
@@ -193,11 +223,10 @@ impl Load {
     /// Sends what is due and was not yet sent, as far as it goes; latency counts from when it was due.
     fn send_owed(&mut self, conn: &mut Conn<'_>, slot: usize, window: Window) {
         let Some(rate) = self.plan.options.rate else { return };
-        let size = u64::from(self.plan.options.size);
         let now = self.plan.now();
         loop {
             let client = &self.clients[slot];
-            let round = client.sent / size;
+            let round = client.asked;
             if round >= client.due || client.is_full {
                 return;
             }
@@ -209,39 +238,93 @@ impl Load {
     }
 
     fn send(&mut self, conn: &mut Conn<'_>, slot: usize, messages: u64, now: u64) {
-        let client = &mut self.clients[slot];
-        let end = client.sent + messages * u64::from(self.plan.options.size);
-        while client.sent < end {
-            let piece = self.plan.pattern.piece(client.index, client.sent, end - client.sent);
-            client.sent += piece.len() as u64;
-            match conn.send(piece) {
-                Sent::Accepted => self.tally.bytes_sent += piece.len() as u64,
-                Sent::Full => {
-                    client.is_full = true;
-                    self.tally.bytes_sent += piece.len() as u64;
-                }
-                // Closing: `on_close` will tell why. It is never full, for the limit has room for all of this.
-                Sent::Refused(_) => {}
-            }
+        match self.clients[slot].wire {
+            Wire::Plain => self.send_bytes(conn, slot, messages * u64::from(self.plan.options.size), None),
+            _ => (0..messages).for_each(|_| self.send_message(conn, slot)),
         }
+        let client = &mut self.clients[slot];
         if self.plan.options.rate.is_none() {
             client.sent_at.push_back((now, messages));
         }
+        client.asked += messages;
         self.under_way += messages;
         self.tally.sent += messages;
+    }
+
+    /// A connection carries bytes both ways: it is there for messages, or for a WebSocket to be asked for.
+    fn connected(&mut self, conn: &mut Conn<'_>, slot: usize) {
+        match &self.plan.target.websocket {
+            None => self.opened(slot),
+            Some(_) => {
+                self.say_hello(conn, slot);
+                conn.set_timer(ANSWER, TIME_TO_ANSWER);
+            }
+        }
+        self.tell();
+    }
+
+    /// A connection is there for messages.
+    fn opened(&mut self, slot: usize) {
+        self.clients[slot].is_open = true;
+        self.dialling -= 1;
+        self.open += 1;
+        self.tally.opened += 1;
+    }
+
+    /// Bytes of the wire came.
+    fn hear(&mut self, conn: &mut Conn<'_>, slot: usize, bytes: &[u8]) -> Action {
+        let now = self.plan.now();
+        let options = &self.plan.options;
+        let pattern = (!options.no_verify).then_some(&self.plan.pattern);
+        let mut heard = Heard::default();
+        let client = &mut self.clients[slot];
+        let outcome = client.hear(bytes, options.size.into(), pattern, &mut heard);
+        self.tally.bytes_received += heard.bytes;
+        if heard.agreed {
+            conn.cancel_timer(ANSWER);
+            self.opened(slot);
+            self.tell();
+        }
+        if heard.messages > 0 {
+            self.record(slot, heard.messages, now);
+        }
+        if let Err(fault) = outcome {
+            let client = &mut self.clients[slot];
+            if let Fault::Wrong(wrong) = fault {
+                self.tally.mismatch(client.index, wrong);
+            }
+            client.fault = Some(fault);
+            return Action::Reset;
+        }
+        if self.answer(conn, slot, &heard) {
+            return Action::Finish;
+        }
+        if heard.messages == 0 {
+            return Action::Continue;
+        }
+        match self.stage {
+            Stage::Run(Window { end, .. }) if self.plan.options.rate.is_none() && now < end => {
+                self.send(conn, slot, heard.messages, now);
+            }
+            Stage::Drain(_) => self.tell(),
+            _ => {}
+        }
+        Action::Continue
     }
 
     /// So many more messages of a connection are answered.
     fn record(&mut self, slot: usize, messages: u64, now: u64) {
         self.under_way -= messages;
+        if self.stage == Stage::Close {
+            return; // too late: time is up
+        }
         self.tally.answered += messages;
         self.plan.live[self.reactor].show_answered(self.tally.answered);
         let Some(Window { start, .. }) = self.window() else { return };
         let client = &mut self.clients[slot];
         let latency = &mut self.tally.latency;
         if let Some(rate) = self.plan.options.rate {
-            let answered = client.received / u64::from(self.plan.options.size);
-            for round in answered - messages..answered {
+            for round in client.answered - messages..client.answered {
                 let due = start + self.plan.due(rate, client.index, round);
                 latency.saturating_record(now.saturating_sub(due).max(1));
             }
@@ -302,39 +385,55 @@ impl Handler for Load {
         *slot = Slot(conn.tag().0 as usize / self.plan.reactors);
         // Both directions are always read, or two full queues would wait for each other.
         conn.set_auto_pause(false);
-        self.clients[slot.0].is_open = true;
-        self.dialling -= 1;
-        self.open += 1;
-        self.tally.opened += 1;
-        self.tell();
-        Action::Continue
+        let Some(trust) = &self.plan.trust else {
+            self.connected(conn, slot.0);
+            return Action::Continue;
+        };
+        let client = &mut self.clients[slot.0];
+        match Secure::begin(trust) {
+            Ok(mut secure) => {
+                secure.flush(conn, &mut self.sealed);
+                client.secure = Some(Box::new(secure));
+                conn.set_timer(ANSWER, TIME_TO_ANSWER);
+                Action::Continue
+            }
+            Err(what) => {
+                client.fault = Some(Fault::Broke(what));
+                Action::Reset
+            }
+        }
     }
 
     fn on_data(&mut self, conn: &mut Conn<'_>, slot: &mut Slot, input: &mut Input<'_>) -> Action {
-        let now = self.plan.now();
-        let bytes = input.take();
-        let options = &self.plan.options;
-        let pattern = (!options.no_verify).then_some(&self.plan.pattern);
         let client = &mut self.clients[slot.0];
-        self.tally.bytes_received += bytes.len() as u64;
-        let messages = match client.receive(bytes, options.size.into(), pattern) {
-            Ok(0) => return Action::Continue,
-            Ok(messages) => messages,
-            Err(wrong) => {
-                client.corrupt = Some(wrong);
-                self.tally.mismatch(client.index, wrong);
-                return Action::Reset;
-            }
-        };
-        self.record(slot.0, messages, now);
-        match self.stage {
-            Stage::Run(Window { end, .. }) if self.plan.options.rate.is_none() && now < end => {
-                self.send(conn, slot.0, messages, now);
-            }
-            Stage::Drain(_) => self.tell(),
-            _ => {}
+        let Some(secure) = &mut client.secure else { return self.hear(conn, slot.0, input.take()) };
+        let was_handshaking = secure.is_handshaking();
+        self.plain.clear();
+        let opened = secure.open(input.take(), &mut self.plain);
+        secure.flush(conn, &mut self.sealed);
+        if let Err(what) = opened {
+            client.fault = Some(Fault::Broke(what));
+            return Action::Reset;
         }
-        Action::Continue
+        if was_handshaking && !secure.is_handshaking() {
+            conn.cancel_timer(ANSWER);
+            self.connected(conn, slot.0);
+        }
+        let plain = mem::take(&mut self.plain);
+        let action = self.hear(conn, slot.0, &plain);
+        self.plain = plain;
+        action
+    }
+
+    fn on_timer(&mut self, _: &mut Conn<'_>, slot: &mut Slot, _: TimerKind) -> Action {
+        let client = &mut self.clients[slot.0];
+        let what = match &client.secure {
+            Some(secure) if secure.is_handshaking() => "TLS: no end of the handshake",
+            _ if client.is_open => "WebSocket: no answer to the close",
+            _ => "WebSocket: no answer to the request",
+        };
+        client.fault = Some(Fault::Broke(what.to_owned()));
+        Action::Reset
     }
 
     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut Slot, _: Message<'_>) -> Action {
@@ -351,15 +450,12 @@ impl Handler for Load {
 
     fn on_close(&mut self, closed: &mut Closed<'_>, _: Slot) {
         let slot = closed.tag().0 as usize / self.plan.reactors;
-        let size = u64::from(self.plan.options.size);
         let client = &mut self.clients[slot];
         client.id = None;
-        client.is_open = false;
-        if closed.opened() {
+        if std::mem::take(&mut client.is_open) {
             self.open -= 1;
-            let sent = client.sent.div_ceil(size);
-            let is_owed = client.due.saturating_sub(sent);
-            self.under_way -= sent - client.received / size;
+            let is_owed = client.due.saturating_sub(client.asked);
+            self.under_way -= client.asked - client.answered;
             self.owed -= is_owed;
             self.tally.unsent += is_owed;
         } else {
@@ -389,11 +485,14 @@ impl Cursor {
 /// Why a connection is gone, unless it is because we wanted it.
 fn failure(closed: &Closed<'_>, client: &Client, stage: Stage) -> Option<String> {
     let reason = closed.reason();
-    if client.corrupt.is_some() {
-        return Some("sent back something else".to_owned());
+    match &client.fault {
+        Some(Fault::Wrong(_)) => return Some("sent back something else".to_owned()),
+        Some(Fault::Broke(what)) => return Some(what.clone()),
+        None => {}
     }
     if stage == Stage::Close && matches!(reason, CloseReason::Local | CloseReason::Peer { .. }) {
-        return None;
+        let is_cut_off = matches!(client.wire, Wire::Frames(_));
+        return is_cut_off.then(|| "WebSocket: ended without a close frame".to_owned());
     }
     Some(match closed.error() {
         Some(error) => format!("{reason}: {error}"),

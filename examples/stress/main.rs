@@ -2,10 +2,16 @@
 //!
 //! Shows an engine without listeners, that dials. `load` is its handler, which keeps a `client` for each connection;
 //! `run` is the thread that conducts it by closures posted to the reactors, after a common `plan`. `options` is what
-//! is asked for and whether it can be had, `pattern` what is sent and must come back, `tally` what was counted,
+//! is asked for and whether it can be had, `target` whom it goes to, `pattern` what is sent and must come back, `tally` what was counted,
 //! `progress`, `summary` and `report` how it is told.
+//!
+//! The engine carries bytes here, and no more: a WebSocket's `handshake` and `frames` are written by hand, and TLS (`secure`,
+//! with the certificates that `trust` believes in) is another version of rustls than the engine's, so that the load and an
+//! engine under load do not share their mistakes.
 
 mod client;
+mod frames;
+mod handshake;
 mod load;
 mod options;
 mod pattern;
@@ -13,8 +19,11 @@ mod plan;
 mod progress;
 mod report;
 mod run;
+mod secure;
 mod summary;
 mod tally;
+mod target;
+mod trust;
 
 use std::{fs, io::Write as _, path::Path, process::ExitCode};
 

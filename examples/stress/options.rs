@@ -12,6 +12,8 @@ use clap::Parser;
 use wheelhouse::{Address, Connect, Tag};
 use wheelhouse_examples::{AnyError, BadUsage, grouped, raise_file_limit, seconds};
 
+use crate::{frames::LONGEST_HEADER, secure::Secure, target::Target, trust::Trust};
+
 /// Puts an echo server under load, verifies every byte that comes back, and measures how long each message took.
 ///
 /// With --rate each connection sends by a schedule (open loop), and a message's latency counts from the time it was meant
@@ -23,14 +25,20 @@ use wheelhouse_examples::{AnyError, BadUsage, grouped, raise_file_limit, seconds
 #[derive(Clone, Debug, Parser)]
 #[command(name = "stress")]
 pub(crate) struct Options {
-    /// The server: tcp://HOST:PORT, unix:/PATH or unix:@NAME
+    /// The server: tcp or tls://HOST:PORT, ws or wss://HOST:PORT/PATH, unix:/PATH or unix:@NAME
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9000")]
     pub(crate) to: String,
+    /// Over TLS, trust a server with a certificate from this file, or with one that is signed by one from there
+    #[arg(long, value_name = "PEM")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Over TLS, trust anybody
+    #[arg(long, conflicts_with = "ca")]
+    pub(crate) insecure: bool,
     /// Connections to open
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) connections: u32,
-    /// Bytes in a message
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
+    /// Bytes in a message; over a WebSocket it may have none
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=16 << 20))]
     pub(crate) size: u32,
     /// Messages that a connection has under way at once (closed loop)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -83,8 +91,9 @@ impl Options {
     }
 
     /// How connection `index` is dialled.
-    pub(crate) fn connect(&self, index: u32) -> Connect {
-        let connect = Connect::to(&self.to).tag(Tag(u64::from(index))).water_marks(LOW, HIGH, self.limit());
+    pub(crate) fn connect(&self, target: &Target, index: u32) -> Connect {
+        let connect =
+            Connect::to(target.dial()).tag(Tag(u64::from(index))).water_marks(LOW, HIGH, self.limit(target));
         if self.sources == 1 {
             return connect;
         }
@@ -92,21 +101,47 @@ impl Options {
         connect.from_addr(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0))
     }
 
-    fn limit(&self) -> usize {
-        (HIGH + self.size as usize * (self.pipeline as usize + 1)).max(LEAST_LIMIT)
+    fn limit(&self, target: &Target) -> usize {
+        let size = self.size as usize + LONGEST_HEADER;
+        let message = if target.is_tls() { size + Secure::overhead(size) } else { size };
+        (HIGH + message * (self.pipeline as usize + 1)).max(LEAST_LIMIT)
+    }
+
+    /// Whom to believe where TLS is spoken, and nothing elsewhere.
+    pub(crate) fn trust(&self, target: &Target) -> Result<Option<Trust>, AnyError> {
+        let Some(name) = &target.name else {
+            return match self.ca.is_some() || self.insecure {
+                true => bad("--ca and --insecure: only with --to tls:// or wss://".to_owned()),
+                false => Ok(None),
+            };
+        };
+        if self.ca.is_none() && !self.insecure {
+            return bad(format!(
+                "address `{}`: nobody is trusted yet; --ca PEM trusts the certificates in that file and whoever \
+                 they sign, --insecure trusts anybody",
+                self.to
+            ));
+        }
+        Trust::new(name.clone(), self.ca.as_deref()).map(Some)
     }
 
     /// Looks at everything that can be known before a connection is dialled, and makes room for the descriptors.
     pub(crate) fn check(&self) -> Result<(), AnyError> {
-        let address: Address = self.to.parse()?;
-        if self.limit() > MOST_LIMIT {
+        let target = Target::parse(&self.to)?;
+        let address = &target.address;
+        if self.size == 0 && !target.is_websocket() {
+            return bad(
+                "--size: a message of 0 B can be told from none over ws:// and wss:// alone".to_owned()
+            );
+        }
+        if self.limit(&target) > MOST_LIMIT {
             let most = grouped((MOST_LIMIT - HIGH) as u64);
             return bad(format!("size times pipeline is too much: at most {most} B for each connection"));
         }
         if self.seconds < Duration::from_millis(100) || self.seconds > Duration::from_secs(24 * 60 * 60) {
             return bad("--seconds: expected 0.1 to 86400".to_owned());
         }
-        let loopback = matches!(&address, Address::Tcp(to) if to.is_ipv4() && to.ip().is_loopback());
+        let loopback = matches!(address, Address::Tcp(to) if to.is_ipv4() && to.ip().is_loopback());
         if self.sources > 1 && !loopback {
             return bad("--sources: only with a server on tcp://127.x.y.z".to_owned());
         }

@@ -6,11 +6,16 @@ use crate::{
     options::Options,
     pattern::Pattern,
     tally::{Live, Tally},
+    target::Target,
+    trust::Trust,
 };
 
 /// What all reactors know.
 pub(crate) struct Plan {
     pub(crate) options: Options,
+    pub(crate) target: Target,
+    /// Where TLS is spoken.
+    pub(crate) trust: Option<Trust>,
     pub(crate) reactors: usize,
     pub(crate) pattern: Pattern,
     /// Times are ns since then.

@@ -25,6 +25,7 @@ use crate::{
     progress::Progress,
     summary::Summary,
     tally::{Live, Tally},
+    target::Target,
 };
 
 /// Spans that the time under load is divided into, for the plot.
@@ -39,8 +40,11 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(options: &Options) -> Result<Summary, AnyError> {
     let reactors = options.reactors();
+    let target = Target::parse(&options.to)?;
     let plan = Arc::new(Plan {
         options: options.clone(),
+        trust: options.trust(&target)?,
+        target,
         reactors,
         pattern: Pattern::new(),
         origin: Instant::now(),

@@ -58,7 +58,9 @@ impl Summary {
     pub(crate) fn verification(&self) -> String {
         match (self.options.no_verify, self.tally.corrupt) {
             (true, 0) => "off".to_owned(),
-            (_, 0) if self.tally.bytes_received == 0 => "nothing came back".to_owned(),
+            (_, 0) if self.tally.bytes_received == 0 && self.tally.answered == 0 => {
+                "nothing came back".to_owned()
+            }
             (_, 0) => format!("all {} bytes as they were sent", grouped(self.tally.bytes_received)),
             (_, corrupt) => format!("FAILED on {} connections", grouped(corrupt)),
         }

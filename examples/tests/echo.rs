@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+#[path = "common/socket.rs"]
+mod socket;
 
 use std::{
     io::{Read, Write},
@@ -10,6 +12,7 @@ use std::{
 };
 
 use common::{PATIENCE, Server, example, run};
+use socket::{Socket, ask, http};
 
 fn assert_echoes(mut stream: impl Read + Write, bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
@@ -37,6 +40,38 @@ fn what_is_sent_over_tcp_and_unix_comes_back_and_is_counted() {
 }
 
 #[test]
+fn a_websocket_is_echoed_beside_tcp_and_told_as_it_was_asked_for() {
+    let server =
+        Server::start_on("echo", &["ws://127.0.0.1:0", "tcp://127.0.0.1:0"], &["--max-message", "70000"]);
+    let [ws, tcp] = server.urls() else { panic!("two addresses") };
+    assert!(ws.starts_with("ws://127.0.0.1:") && tcp.starts_with("tcp://127.0.0.1:"), "{ws} {tcp}");
+    let mut socket = Socket::open(ws, "/");
+    socket.say("text");
+    socket.send(&[7; 70_000]);
+    assert_eq!((socket.hear(), socket.hear_bytes()), ("text".into(), vec![7; 70_000]));
+    socket.send(&[7; 70_001]);
+    assert_eq!(socket.hear_close(), Some(1009));
+    assert!(http(ws, "GET / HTTP/1.1").starts_with("HTTP/1.1 426 "));
+    assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn compression_is_agreed_to_where_it_is_asked_for() {
+    let offer = [("sec-websocket-extensions", "permessage-deflate")];
+    for (options, agreed) in [(&[][..], false), (&["--deflate"], true)] {
+        let server = Server::start_on("echo", &["ws://127.0.0.1:0"], options);
+        let (_, yes) = ask(server.url(), "/", &offer).unwrap_or_else(|no| panic!("{}", no.status()));
+        assert_eq!(yes.headers().contains_key("sec-websocket-extensions"), agreed, "{options:?}");
+    }
+}
+
+#[test]
+fn one_who_never_asks_for_a_websocket_is_closed_in_time() {
+    let server = Server::start_on("echo", &["ws://127.0.0.1:0"], &["--handshake-timeout", "0.05"]);
+    server.talk().assert_over();
+}
+
+#[test]
 fn lines_come_back_as_lines() {
     let server = Server::start("echo", &["--lines", "16"]);
     let mut talk = server.talk();
@@ -55,6 +90,7 @@ fn the_silent_are_closed_when_asked_for() {
 fn bad_usage_is_told_by_the_engine_in_its_own_words() {
     for (options, message) in [
         (&["--reactors", "0"][..], "error: option `reactors`: 0 is not allowed; allowed: 1 to 256 threads\n"),
+        (&["--deflate"], "error: --deflate and --max-message: only with a --listen ws://\n"),
         (
             &["--listen", "tcp://127.0.0.1"],
             "error: address `tcp://127.0.0.1`: no port; expected `tcp://host:port`\n",

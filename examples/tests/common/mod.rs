@@ -36,6 +36,8 @@ pub(crate) fn example(name: &str) -> Command {
 pub(crate) struct Server {
     child: Child,
     out: BufReader<ChildStdout>,
+    /// Before it listened.
+    said: String,
     urls: Vec<String>,
 }
 
@@ -46,28 +48,42 @@ impl Server {
     }
 
     pub(crate) fn start_on(name: &str, urls: &[&str], options: &[&str]) -> Server {
-        let listen = urls.iter().flat_map(|url| ["--listen", url]);
-        let mut child =
-            example(name).args(listen).args(options).stdout(Stdio::piped()).spawn().expect("it starts");
+        let listen: Vec<&str> =
+            urls.iter().flat_map(|url| ["--listen", url]).chain(options.iter().copied()).collect();
+        Server::start_with(name, urls.len(), &listen)
+    }
+
+    /// Starts one that will say so many addresses, with these options and no others.
+    pub(crate) fn start_with(name: &str, addresses: usize, options: &[&str]) -> Server {
+        let mut child = example(name).args(options).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let urls = urls
-            .iter()
-            .map(|_| {
-                let mut line = String::new();
-                out.read_line(&mut line).unwrap();
-                let url = line.trim_end().strip_prefix("listening on ");
-                url.unwrap_or_else(|| panic!("{name} said {line:?}")).to_owned()
-            })
-            .collect();
-        Server { child, out, urls }
+        let (mut said, mut urls) = (String::new(), Vec::new());
+        while urls.len() < addresses {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            match line.trim_end().strip_prefix("listening on ") {
+                Some(url) => urls.push(url.to_owned()),
+                None if line.is_empty() => panic!("{name} ended, and had said {said:?}"),
+                None => said.push_str(&line),
+            }
+        }
+        Server { child, out, said, urls }
+    }
+
+    pub(crate) fn said(&self) -> &str {
+        &self.said
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.urls[0]
     }
 
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
-        self.url().strip_prefix("tcp://").unwrap().parse().unwrap()
+        address_in(self.url())
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -75,7 +91,7 @@ impl Server {
     }
 
     pub(crate) fn talk(&self) -> Talk {
-        Talk { stream: BufReader::new(self.connect()) }
+        Talk::to(self.url())
     }
 
     /// Asks it to stop: its exit code and what it said last.
@@ -101,6 +117,10 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
+    pub(crate) fn to(url: &str) -> Talk {
+        Talk { stream: BufReader::new(connect(address_in(url))) }
+    }
+
     pub(crate) fn say(&mut self, line: &str) {
         self.stream.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
@@ -122,6 +142,11 @@ impl Talk {
         self.stream.read_to_end(&mut rest).expect("an end, and no reset");
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
+}
+
+/// The address in a URL such as `ws://127.0.0.1:9001`.
+pub(crate) fn address_in(url: &str) -> SocketAddr {
+    url.split_once("://").unwrap().1.parse().unwrap()
 }
 
 /// A connection on which nothing waits for ever.
