@@ -25,8 +25,17 @@ impl Options {
     ///
     /// What the system refused.
     pub fn builder(&self, framing: Framing) -> io::Result<Builder> {
+        self.builder_of("tcp", framing)
+    }
+
+    /// The same where it listens by another scheme: `ws`.
+    ///
+    /// # Errors
+    ///
+    /// What the system refused.
+    pub fn builder_of(&self, scheme: &str, framing: Framing) -> io::Result<Builder> {
         self.common.prepare()?;
-        let listener = Listener::new(format!("tcp://{}", self.common.listen)).framing(framing);
+        let listener = Listener::new(format!("{scheme}://{}", self.common.listen)).framing(framing);
         Ok(Engine::builder().listen(listener).reactors(1).reuse_port(self.reuse_port))
     }
 }

@@ -1,8 +1,9 @@
 //! What the benchmark programs share.
 //!
 //! A measurement has three processes: a server pinned to one core (`floor`, `mio_echo`, `tokio_echo`,
-//! `wheelhouse_echo`, `wheelhouse_turns`), the load pinned to another (`load`), and the runner that starts both by turns and
-//! prints the table (`run`). The load uses nothing of the engine: two ends of one engine would hide each
+//! `wheelhouse_echo`, `wheelhouse_turns`; over WebSocket `ws_floor`, `tungstenite_ws`, `fastwebsockets_ws`, and those
+//! of `peers/`), the load pinned to another (`load`), and the runner that starts both by turns and prints the table
+//! (`run`). The load uses nothing of the engine: two ends of one engine would hide each
 //! other's mistakes.
 
 pub mod engine;
@@ -11,3 +12,4 @@ pub mod machine;
 pub mod runner;
 pub mod server;
 pub mod turns;
+pub mod websocket;

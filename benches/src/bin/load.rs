@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
-use wheelhouse_benches::load::{Limit, churn, echo, flood, idle, overload, storm};
+use wheelhouse_benches::load::{Limit, Over, broadcast, churn, echo, flood, idle, overload, storm};
 use wheelhouse_benches::machine;
 
 #[derive(Parser)]
@@ -74,9 +74,29 @@ enum Pattern {
     Idle {
         #[arg(long)]
         connections: usize,
+        /// What they speak; one that comes at once speaks TCP.
+        #[arg(long, default_value = "tcp")]
+        over: Over,
+        /// Bytes of the one echo on each.
+        #[arg(long, default_value_t = 64)]
+        size: usize,
         /// All at once, none waiting for another.
         #[arg(long)]
         at_once: bool,
+    },
+    /// One WebSocket message at a time, from one of the connections to all of them.
+    Broadcast {
+        /// Connections that hear it, the sender among them.
+        #[arg(long)]
+        connections: usize,
+        #[arg(long, default_value_t = 64)]
+        size: usize,
+        /// Messages before measuring.
+        #[arg(long, default_value_t = 0)]
+        warm_up: u64,
+        /// Milliseconds to measure.
+        #[arg(long, default_value_t = 1_000)]
+        millis: u64,
     },
     /// Opens connections to a server that frames its messages, every second one a burden, and holds them until
     /// standard input closes; then sees whether the others are served yet.
@@ -88,6 +108,9 @@ enum Pattern {
 
 #[derive(Args)]
 struct Echo {
+    /// What the connections speak.
+    #[arg(long, default_value = "tcp")]
+    over: Over,
     #[arg(long, default_value_t = 1)]
     connections: usize,
     #[arg(long, default_value_t = 64)]
@@ -131,10 +154,10 @@ fn main() -> io::Result<()> {
     options.cpu.map_or(Ok(()), machine::pin)?;
     let (to, server) = (options.to, options.server_pid);
     match options.pattern {
-        Pattern::Echo(Echo { connections, size, depth, warm_up, bursts, millis }) => {
+        Pattern::Echo(Echo { over, connections, size, depth, warm_up, bursts, millis }) => {
             let measure = bursts.map_or(Limit::Time(Duration::from_millis(millis)), Limit::Count);
             let warm_up = Limit::Count(warm_up);
-            let plan = echo::Plan { to, server, connections, size, depth, warm_up, measure };
+            let plan = echo::Plan { to, server, over, connections, size, depth, warm_up, measure };
             println!("{}", echo::run(&plan)?.to_json());
         }
         Pattern::Churn(Churn { threads, concurrent, size, warm_up, count, millis }) => {
@@ -154,9 +177,16 @@ fn main() -> io::Result<()> {
             let plan = overload::Plan { to, crowd, quiet, every, stretch, storm, count, gone, is_last };
             println!("{}", overload::run(&plan)?.to_json());
         }
-        Pattern::Idle { connections, at_once } => {
-            let held =
-                if at_once { echo::open_at_once(to, connections) } else { idle::open(to, connections) }?;
+        Pattern::Broadcast { connections, size, warm_up, millis } => {
+            let (warm_up, measure) = (Limit::Count(warm_up), Limit::Time(Duration::from_millis(millis)));
+            let plan = broadcast::Plan { to, server, connections, size, warm_up, measure };
+            println!("{}", broadcast::run(&plan)?.to_json());
+        }
+        Pattern::Idle { connections, over, size, at_once } => {
+            let held = match at_once {
+                true => echo::open_at_once(to, connections),
+                false => idle::open(to, over, connections, size),
+            }?;
             println!("{}", json!({ "open": held.len() }));
             until_input_closes()?;
         }

@@ -1,4 +1,5 @@
-//! The engine's echo server: one reactor or several, which listen for themselves or are handed their connections.
+//! The engine's echo server, over TCP or WebSocket: one reactor or several, which listen for themselves or are handed
+//! their connections.
 
 #![expect(unsafe_code, reason = "an allocator that counts is an implementation of an unsafe trait")]
 
@@ -8,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use wheelhouse::{Action, Conn, Framing, Handle, Handler, LengthDelimited, Message};
+use wheelhouse::{
+    Action, Audience, Conn, Deflate, Framing, Handle, Handler, LengthDelimited, Message, WebSocket,
+};
 use wheelhouse_benches::{engine, server};
 
 #[derive(Parser)]
@@ -24,6 +27,15 @@ struct Options {
     /// Messages have their length in front, in four bytes; otherwise bytes go back as they come.
     #[arg(long)]
     framed: bool,
+    /// Messages are WebSocket's.
+    #[arg(long)]
+    ws: bool,
+    /// Compress them, where the client can, at this level.
+    #[arg(long, requires = "ws")]
+    deflate: Option<u32>,
+    /// Send every message to every connection, instead of back.
+    #[arg(long)]
+    broadcast: bool,
     /// The kernel's buffer for what a peer does not read, in bytes; the kernel's choice if absent.
     #[arg(long)]
     send_buffer: Option<usize>,
@@ -32,31 +44,41 @@ struct Options {
     count_allocations: bool,
 }
 
-struct Echo;
+struct Echo {
+    /// Set where all connections get what one says.
+    all: bool,
+}
 
 impl Handler for Echo {
     type Session = ();
 
     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
-        conn.send(message);
+        if self.all {
+            // The load waits for every delivery: one that finds no room breaks the run.
+            let _ = conn.reactor().broadcast(Audience::Open, message.to_payload());
+        } else {
+            conn.send(message);
+        }
         Action::Continue
     }
 }
 
 fn main() -> io::Result<()> {
     let options = Options::parse();
-    let framing = match options.framed {
-        true => Framing::length_delimited(LengthDelimited::u32_be()),
-        false => Framing::raw(),
+    let (scheme, framing) = match (options.ws, options.framed) {
+        (true, _) => ("ws", Framing::websocket(websocket(options.deflate))),
+        (false, true) => ("tcp", Framing::length_delimited(LengthDelimited::u32_be())),
+        (false, false) => ("tcp", Framing::raw()),
     };
-    let mut builder = options.engine.builder(framing)?.reactors(options.reactors);
+    let mut builder = options.engine.builder_of(scheme, framing)?.reactors(options.reactors);
     if let Some(seconds) = options.idle_timeout {
         builder = builder.idle_timeout(Duration::from_secs(seconds));
     }
     if let Some(bytes) = options.send_buffer {
         builder = builder.send_buffer(bytes);
     }
-    let engine = builder.build(|_| Echo).map_err(io::Error::other)?;
+    let all = options.broadcast;
+    let engine = builder.build(move |_| Echo { all }).map_err(io::Error::other)?;
     engine::announce(&engine)?;
 
     COUNTING.store(options.count_allocations, Ordering::Relaxed);
@@ -64,6 +86,15 @@ fn main() -> io::Result<()> {
     let asked = handle.clone();
     server::attend_input(move |question| answer(question, &asked), move || handle.shutdown());
     engine.run().map_err(io::Error::other)
+}
+
+/// Messages of 1 MiB pass (N24).
+fn websocket(level: Option<u32>) -> WebSocket {
+    let socket = WebSocket::new().max_message(1 << 20);
+    match level {
+        Some(level) => socket.deflate(Deflate::new().level(level)),
+        None => socket,
+    }
 }
 
 fn answer(question: &str, handle: &Handle) -> String {

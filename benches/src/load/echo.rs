@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use super::{Limit, Outcome, Spent, connect, histogram, wait, watch};
+use super::wire::{Over, Wire};
+use super::{Limit, Outcome, Spent, histogram, wait, watch};
 
 /// Traffic to make. A burst is `depth` messages in one write; the next leaves when all of it is back.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Plan {
     pub to: SocketAddr,
     /// Its process, to read the CPU time of.
     pub server: Option<u32>,
+    /// What the connections speak.
+    pub over: Over,
     /// Connections, all busy all the time.
     pub connections: usize,
     /// Bytes in a message.
@@ -58,8 +61,8 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
 /// As [`run`].
 pub fn open_at_once(to: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
     let once = Limit::Count(1);
-    let plan =
-        Plan { to, server: None, connections: count, size: 64, depth: 1, warm_up: once, measure: once };
+    let (server, over, size, depth) = (None, Over::Tcp, 64, 1);
+    let plan = Plan { to, server, over, connections: count, size, depth, warm_up: once, measure: once };
     let mut crowd = Crowd::gather(&plan)?;
     crowd.stretch(plan.warm_up)?;
     Ok(crowd.peers.into_iter().map(|peer| peer.socket).collect())
@@ -68,8 +71,7 @@ pub fn open_at_once(to: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> 
 struct Crowd {
     epoll: Epoll,
     peers: Vec<Peer>,
-    /// What goes out, but for the stamp that makes each burst different.
-    payload: Vec<u8>,
+    wire: Wire,
     inbox: Vec<u8>,
     born: Instant,
     bursts: u64,
@@ -82,6 +84,7 @@ struct Peer {
     /// Bursts begun in this stretch.
     begun: u64,
     sent_at: u64,
+    is_sent: bool,
     sent: usize,
     returned: usize,
 }
@@ -92,15 +95,14 @@ impl Crowd {
         // Writable is watched from the start: it raises an edge only after a write fell short.
         let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         let mut peers = Vec::with_capacity(plan.connections);
-        for index in 0..plan.connections {
-            let socket = connect(plan.to, index)?;
+        for (index, socket) in plan.over.open(plan.to, plan.connections)?.into_iter().enumerate() {
             watch(&epoll, &socket, EpollEvent::new(interest, index as u64))?;
-            peers.push(Peer { socket, burst: 0, begun: 0, sent_at: 0, sent: 0, returned: 0 });
+            peers.push(Peer { socket, burst: 0, begun: 0, sent_at: 0, is_sent: true, sent: 0, returned: 0 });
         }
-        let payload: Vec<u8> = (0..plan.size * plan.depth).map(|at| (at % 251) as u8).collect();
+        let wire = Wire::new(plan.to, plan.over, plan.size, plan.depth)?;
         // One more than a burst, so that a read that got all of it falls short and is the last.
-        let inbox = vec![0; payload.len() + 1];
-        Ok(Self { epoll, peers, payload, inbox, born: Instant::now(), bursts: 0, latencies: histogram()? })
+        let inbox = vec![0; wire.longest_answer() + 1];
+        Ok(Self { epoll, peers, wire, inbox, born: Instant::now(), bursts: 0, latencies: histogram()? })
     }
 
     /// Keeps every connection busy until `limit`, then awaits what is in flight.
@@ -123,7 +125,7 @@ impl Crowd {
             let ready = wait(&self.epoll, &mut events)?;
             for event in &events[..ready] {
                 let index = event.data() as usize;
-                if self.peers[index].sent < self.payload.len() {
+                if !self.peers[index].is_sent {
                     self.send(index)?;
                 }
                 let Some(now) = self.receive(index)? else { continue };
@@ -142,17 +144,21 @@ impl Crowd {
         peer.burst += 1;
         peer.begun += 1;
         peer.sent_at = now;
+        peer.is_sent = false;
         peer.sent = 0;
         peer.returned = 0;
         self.send(index)
     }
 
     fn send(&mut self, index: usize) -> io::Result<()> {
-        self.stamp(index);
         let peer = &mut self.peers[index];
-        while peer.sent < self.payload.len() {
-            match (&peer.socket).write(&self.payload[peer.sent..]) {
-                Ok(sent) => peer.sent += sent,
+        let question = self.wire.question(index, peer.burst);
+        while !peer.is_sent {
+            match (&peer.socket).write(&question[peer.sent..]) {
+                Ok(sent) => {
+                    peer.sent += sent;
+                    peer.is_sent = peer.sent == question.len();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // A socket that is still connecting says so by this name.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => break,
@@ -172,14 +178,14 @@ impl Crowd {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
             };
-            self.stamp(index);
             let peer = &mut self.peers[index];
-            let expected = self.payload.get(peer.returned..peer.returned + read);
+            let answer = self.wire.answer(index, peer.burst);
+            let expected = answer.get(peer.returned..peer.returned + read);
             if expected != Some(&self.inbox[..read]) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not the question"));
             }
             peer.returned += read;
-            if peer.returned == self.payload.len() {
+            if peer.returned == answer.len() {
                 let now = self.born.elapsed().as_nanos() as u64;
                 self.latencies.saturating_record(now - peer.sent_at);
                 self.bursts += 1;
@@ -189,14 +195,6 @@ impl Crowd {
                 return Ok(None);
             }
         }
-    }
-
-    /// Makes `payload` what this connection's present burst says: an answer meant for another connection
-    /// or sent twice is found out.
-    fn stamp(&mut self, index: usize) {
-        let stamp = (index as u64) << 40 | self.peers[index].burst;
-        let room = self.payload.len().min(8);
-        self.payload[..room].copy_from_slice(&stamp.to_le_bytes()[..room]);
     }
 
     fn now(&self) -> u64 {

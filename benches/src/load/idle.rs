@@ -4,26 +4,32 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::wire::{Over, Wire};
 use super::{PATIENCE_MS, connect};
 
-/// Opens `count` connections with one echo of 64 bytes on each, and hands them over to be held.
+/// Opens `count` connections with one echo on each, one after the other, and hands them over to be held.
 ///
 /// # Errors
 ///
 /// What the system refused, or an answer that is not the question.
-pub fn open(to: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
-    (0..count).map(|index| greet(connect(to, index)?)).collect()
+pub fn open(to: SocketAddr, over: Over, count: usize, size: usize) -> io::Result<Vec<TcpStream>> {
+    let mut wire = Wire::new(to, over, size, 1)?;
+    if over == Over::Tcp {
+        return (0..count).map(|index| greet(connect(to, index)?, index, &mut wire)).collect();
+    }
+    let sockets = over.open(to, count)?.into_iter().enumerate();
+    sockets.map(|(index, socket)| greet(socket, index, &mut wire)).collect()
 }
 
 /// Blocking, one at a time: this is the way in, not what is measured.
-fn greet(mut socket: TcpStream) -> io::Result<TcpStream> {
+fn greet(mut socket: TcpStream, index: usize, wire: &mut Wire) -> io::Result<TcpStream> {
     socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(Duration::from_millis(PATIENCE_MS.into())))?;
-    let question = [b'?'; 64];
-    let mut answer = [0; 64];
-    socket.write_all(&question)?;
+    socket.write_all(wire.question(index, 0))?;
+    let awaited = wire.answer(index, 0);
+    let mut answer = vec![0; awaited.len()];
     socket.read_exact(&mut answer)?;
-    if answer == question {
+    if answer == awaited {
         Ok(socket)
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not the question"))

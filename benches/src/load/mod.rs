@@ -2,6 +2,7 @@
 //!
 //! Each pattern of traffic is a plan that runs to its end and returns what it saw.
 
+pub mod broadcast;
 pub mod churn;
 pub mod echo;
 pub mod flood;
@@ -9,6 +10,7 @@ pub mod idle;
 pub mod overload;
 mod quiet;
 pub mod storm;
+mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -24,6 +26,7 @@ use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
+pub use self::wire::Over;
 use crate::machine;
 
 /// A server silent for so long has lost a message.

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Server {
     process: Process,
     address: String,
+    /// What every load is told.
+    load: &'static [&'static str],
 }
 
 impl Server {
@@ -43,7 +45,7 @@ impl Server {
         let hello = process.line()?;
         let address = hello.strip_prefix("listening on ").map(str::to_owned);
         let address = address.ok_or_else(|| io::Error::other(format!("{}: {hello:?}", contestant.name)))?;
-        Ok(Self { process, address })
+        Ok(Self { process, address, load: contestant.load })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -109,6 +111,7 @@ impl Server {
         line.extend(["--cpu".into(), options.load_cpu.to_string().into()]);
         line.extend(["--server-pid".into(), self.pid().to_string().into()]);
         line.extend(arguments.iter().map(OsString::from));
+        line.extend(self.load.iter().map(OsString::from));
         Ok(Load(Process::start(&line)?))
     }
 

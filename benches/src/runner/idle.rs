@@ -5,7 +5,7 @@ use std::{io, thread};
 
 use super::Options;
 use super::child::Server;
-use super::contestant::{Contestant, OURS, Role};
+use super::contestant::{self, Contestant, OURS, Role};
 use super::report::{Report, verdict};
 use super::summary::Summary;
 use crate::machine;
@@ -13,8 +13,9 @@ use crate::machine;
 /// How long an idle server is watched for signs of life.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// Most bytes for a connection (N8).
+/// Most bytes for a connection (N8), and for one that speaks WebSocket (N9).
 const GOAL: f64 = 128.0;
+const WEBSOCKET_GOAL: f64 = 160.0;
 
 /// N8 and N15, which the same connections answer.
 pub(crate) fn memory(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
@@ -39,6 +40,30 @@ pub(crate) fn memory(report: &mut Report, options: &Options, all: &[Contestant])
         }
     }
     report.end();
+    Ok(())
+}
+
+/// N9: the same over WebSocket, and with deflate agreed on and used once.
+pub(crate) fn websocket_memory(report: &mut Report, options: &Options) -> io::Result<()> {
+    let lists = [("without deflate", contestant::WS), ("with deflate", contestant::WS_DEFLATE)];
+    for (how, list) in lists {
+        let title = format!("N9: {} idle WebSocket connections {how}, after one echo each", options.idle);
+        report.table(&title, "server | bytes/connection | goal | times woken in 2 s | CPU ns in 2 s");
+        for contestant in contestant::present(list, &options.only)? {
+            if matches!(contestant.role, Role::FloorAgain | Role::TcpFloor) {
+                continue;
+            }
+            let idle = Idle::measure(&contestant, options)?;
+            let goal = match contestant.role.is_ours() {
+                true => verdict(idle.bytes, WEBSOCKET_GOAL, 0.0),
+                false => String::new(),
+            };
+            let name = contestant.name;
+            report.line(&format!("{name} | {:.1} | {goal} | {} | {}", idle.bytes, idle.woken, idle.cpu_ns));
+            report.keep("N9", name, how, Summary::of([idle.bytes]));
+        }
+        report.end();
+    }
     Ok(())
 }
 

@@ -19,6 +19,7 @@ mod summary;
 mod traffic;
 mod turns;
 mod watched;
+mod websocket;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,8 +27,8 @@ use std::{fs, io};
 
 use clap::{Parser, ValueEnum};
 
-use self::contestant::Contestant;
 use self::report::Report;
+use crate::load::Over;
 use crate::machine;
 
 /// Command line of the runner.
@@ -60,6 +61,9 @@ pub struct Options {
     /// Niceness of the servers and the load: -20 where others use the machine too, and the user may.
     #[arg(long, allow_negative_numbers = true)]
     nice: Option<i32>,
+    /// What the rows that count (n13, n19, instructions) speak.
+    #[arg(long, default_value = "tcp")]
+    over: Over,
     /// Also write the figures here, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -76,13 +80,23 @@ pub enum Row {
     N3,
     /// Connect, one echo, close.
     N4,
+    /// WebSocket echo of 64 B, 1,000 connections; N20 (p99) comes with it.
+    N5,
+    /// WebSocket echo of 64 B, 100 connections, 16 in flight.
+    N6,
+    /// WebSocket echo of 16 KiB, 100 connections.
+    N7,
     /// Memory of idle connections; N15 (system calls of an idle engine) comes with it.
     #[value(alias = "n15")]
     N8,
+    /// Memory of idle WebSocket connections, without deflate and with it.
+    N9,
     /// Memory after two storms of connections.
     N10,
     /// System calls per message, by strace.
     N13,
+    /// Broadcast of 64 B to 500 and to 5,000 WebSocket connections.
+    N14,
     /// Quiet connections while one floods.
     N16,
     /// Two sub-reactors against one: instructions per message by callgrind, shared cache lines by lackey.
@@ -91,6 +105,10 @@ pub enum Row {
     N19,
     /// Longest turn of a reactor in a storm.
     N22,
+    /// WebSocket echo of 1 KiB of JSON, compressed.
+    N23,
+    /// WebSocket echo of 256 KiB and of 1 MiB.
+    N24,
     /// User instructions per message, by callgrind.
     Instructions,
     /// Quiet connections while crowds are turned away: half-sent messages, peers that never read, tricklers, connects
@@ -113,10 +131,9 @@ pub fn run(options: &Options) -> io::Result<()> {
     let rows = if options.rows.is_empty() { all_but_the_long_ones() } else { options.rows.clone() };
     println!("{}; {}", machine::describe(), machine::busyness());
     println!();
-    let contestants = contestant::present(&options.only)?;
     let mut report = Report::new();
     for row in rows {
-        run_row(row, options, &contestants, &mut report)?;
+        run_row(row, options, &mut report)?;
     }
     if let Some(path) = &options.json {
         fs::write(path, format!("{:#}\n", report.into_json()))?;
@@ -124,20 +141,34 @@ pub fn run(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-fn run_row(row: Row, options: &Options, all: &[Contestant], report: &mut Report) -> io::Result<()> {
+fn run_row(row: Row, options: &Options, report: &mut Report) -> io::Result<()> {
     let window = Duration::from_millis(options.millis);
+    let counts = matches!(row, Row::N13 | Row::N19 | Row::Instructions);
+    let list = match options.over {
+        Over::Ws if counts => contestant::WS,
+        Over::WsDeflate if counts => contestant::WS_DEFLATE,
+        _ => contestant::TCP,
+    };
+    let all = &contestant::present(list, &options.only)?[..];
     match row {
         Row::N1 => traffic::echo(report, options, all, &traffic::Echo::n1(window)),
         Row::N2 => traffic::echo(report, options, all, &traffic::Echo::n2(window)),
         Row::N3 => traffic::echo(report, options, all, &traffic::Echo::n3(window)),
         Row::N4 => traffic::churn(report, options, all),
+        Row::N5 => websocket::n5(report, options),
+        Row::N6 => websocket::n6(report, options),
+        Row::N7 => websocket::n7(report, options),
         Row::N8 => idle::memory(report, options, all),
+        Row::N9 => idle::websocket_memory(report, options),
         Row::N10 => storm::memory(report, options),
         Row::N13 => counted::system_calls(report, options, all),
+        Row::N14 => websocket::n14(report, options),
         Row::N16 => fairness::flood(report, options, all),
         Row::N17 => reactors::two_against_one(report, options),
         Row::N19 => counted::allocations(report, options, all),
         Row::N22 => turns::longest(report, options),
+        Row::N23 => websocket::n23(report, options),
+        Row::N24 => websocket::n24(report, options),
         Row::Overload => overload::quiet_beside_crowds(report, options),
         Row::Churn => soak::churn(report, options),
         Row::Instructions => counted::instructions(report, options, all),

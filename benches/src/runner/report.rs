@@ -55,6 +55,16 @@ impl Report {
     }
 }
 
+/// A ratio beside the least it has to be, as [`verdict`] has the most.
+pub(crate) fn verdict_of_rate(ratio: f64, goal: f64, spread: f64) -> String {
+    let verdict = match goal - ratio {
+        under if under <= 0.0 => "met",
+        under if under <= spread => "met within the spread",
+        _ => "missed",
+    };
+    format!("at least {goal:.2}: {verdict}")
+}
+
 /// A ratio beside the most it may be. What is over by less than the floor's spread against itself is no
 /// difference, and said to be none.
 pub(crate) fn verdict(ratio: f64, goal: f64, spread: f64) -> String {

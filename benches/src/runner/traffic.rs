@@ -100,26 +100,26 @@ pub(crate) fn churn(report: &mut Report, options: &Options, all: &[Contestant]) 
 }
 
 /// All windows of all servers in one row.
-struct Race {
-    lanes: Vec<Lane>,
+pub(crate) struct Race {
+    pub(crate) lanes: Vec<Lane>,
     /// Windows in which others took part of a core, twice running.
     disturbances: usize,
 }
 
 /// The windows of one server, in the order of the rounds.
-struct Lane {
-    contestant: Contestant,
-    cpu: Vec<f64>,
-    rate: Vec<f64>,
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-    busy: Vec<f64>,
+pub(crate) struct Lane {
+    pub(crate) contestant: Contestant,
+    pub(crate) cpu: Vec<f64>,
+    pub(crate) rate: Vec<f64>,
+    pub(crate) p50: Vec<f64>,
+    pub(crate) p99: Vec<f64>,
+    pub(crate) busy: Vec<f64>,
 }
 
 impl Race {
     /// Every server has one window in each round, in an order that shifts, so that none profits from
     /// running first; a process each, since the layout of one differs from the next.
-    fn run(options: &Options, contestants: &[Contestant], load: &[String]) -> io::Result<Self> {
+    pub(crate) fn run(options: &Options, contestants: &[Contestant], load: &[String]) -> io::Result<Self> {
         let mut lanes: Vec<Lane> = contestants.iter().map(|one| Lane::new(*one)).collect();
         let mut disturbances = 0;
         for round in 0..options.rounds.max(1) {
@@ -179,11 +179,15 @@ impl Race {
             report.keep(row, name, "p99_ratio", p99);
         }
         report.end();
+        self.note_disturbances(report);
+    }
+
+    pub(crate) fn note_disturbances(&self, report: &Report) {
         let windows = self.lanes.iter().map(|lane| lane.cpu.len()).sum();
         report.note_disturbances(self.disturbances, windows);
     }
 
-    fn lane(&self, role: Role) -> Option<&Lane> {
+    pub(crate) fn lane(&self, role: Role) -> Option<&Lane> {
         self.lanes.iter().find(|lane| lane.contestant.role == role)
     }
 }
