@@ -90,7 +90,10 @@ fn the_silent_are_closed_when_asked_for() {
 fn bad_usage_is_told_by_the_engine_in_its_own_words() {
     for (options, message) in [
         (&["--reactors", "0"][..], "error: option `reactors`: 0 is not allowed; allowed: 1 to 256 threads\n"),
-        (&["--deflate"], "error: --deflate and --max-message: only with a --listen ws://\n"),
+        (
+            &["--deflate"],
+            "error: --deflate, --max-message and --max-fragments: only with a --listen ws:// or wss://\n",
+        ),
         (
             &["--listen", "tcp://127.0.0.1"],
             "error: address `tcp://127.0.0.1`: no port; expected `tcp://host:port`\n",

@@ -38,7 +38,8 @@ impl Deflator {
     /// the end, and `00` alone for an empty message.
     ///
     /// With `keep_context`, the next message may refer to this one; without, what was kept before is
-    /// forgotten too. A message may come out longer than it went in, by 5 bytes per 16 KiB and a few.
+    /// forgotten too. A message may come out longer than it went in: by an eighth and a few bytes at level 1,
+    /// by 5 bytes per 16 KiB and a few at the others.
     ///
     /// Allocates only where `out` lacks room.
     pub fn deflate(&mut self, payload: &[u8], keep_context: bool, out: &mut Vec<u8>) {
