@@ -178,7 +178,7 @@ fn who_speaks_no_websocket_is_told_apart() {
 #[test]
 fn what_it_cannot_do_is_told_before_it_begins() {
     for (options, part) in [
-        (&["--to=wss://127.0.0.1:1"][..], "no load over TLS yet"),
+        (&["--to=wss://127.0.0.1:1"][..], "nobody is trusted yet"),
         (&["--to=ws://127.0.0.1:x"], "bad port `x`"),
         (&["--to=tcp://127.0.0.1:1", "--size=0"], "--size: "),
     ] {
