@@ -191,6 +191,8 @@ fn a_stale_socket_file_is_replaced() {
     let path = dir.path().join("stale.sock");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
+    // A child that another test starts holds our descriptors until it is another program.
+    eventually("nobody holds it", || UnixStream::connect(&path).is_err());
     let server = serve(Engine::builder().listen(format!("unix:{}", path.display())), |_| Script::<()>::new());
     echo(&mut UnixStream::connect(&path).unwrap(), b"hello");
     server.stop();
