@@ -71,7 +71,8 @@ fn broadcasts_that_each_keeps_for_himself_take_the_buffer_memory_and_no_more() {
     let mut remote = Remote::start(&options);
     let quiet = Quiet::start(&mut remote);
     let mut crowd = Crowd::default();
-    let bound = 2 * MEMORY + LATE * (CONNECTION + QUEUE) + SLACK;
+    // Once more than elsewhere: payloads made by one thread and freed by another leave holes in the allocator's arenas.
+    let bound = 3 * MEMORY + LATE * (CONNECTION + QUEUE) + SLACK;
     for n in 0..LATE {
         crowd.join(remote.crowd);
         remote.broadcast(LIMIT / 4, 5);
