@@ -197,7 +197,8 @@ impl Deflate {
     }
 
     /// So many connections of each reactor remember earlier messages, and compress better for it, at some 430 KB each; those
-    /// that come when all places are taken do not. None by default, up to 65,536.
+    /// that come when all places are taken do not. None by default, up to 65,536. What is compressed so has to be sent: a
+    /// message that might be over the queue's limit when it is (an eighth larger at worst) is refused before.
     pub fn own_contexts(mut self, most: usize) -> Self {
         self.contexts = most;
         self

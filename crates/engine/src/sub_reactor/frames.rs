@@ -83,7 +83,7 @@ impl Core {
     /// Whether the peer may send one more control frame this second; too many are a violation.
     fn tolerates_control(&mut self, id: ConnId) -> bool {
         let Some(most) = self.frames_of(id.key()).map(|frames| frames.max_controls()) else { return false };
-        if self.is_within_controls(id, most) {
+        if self.workshop.count_control(id, self.clock.seconds()) <= most {
             return true;
         }
         let what = "too many control frames";
@@ -165,15 +165,24 @@ impl Core {
 
     /// As a client, or compressed.
     fn send_specially(&mut self, key: Key, opcode: Opcode, payload: Payload<'_>) -> Sent {
+        let kind = self.connections.get(key).map(Connection::kindred).unwrap_or_default();
+        if kind.has_contexts && !self.is_within_limit(key, most_deflated(payload.bytes().len()), 0) {
+            // Not afterwards: what has been compressed is in the window, and the peer has to get it.
+            return self.refuse(key);
+        }
         let mut frame = std::mem::take(&mut self.encoded);
         frame.clear();
-        let kind = self.connections.get(key).map(Connection::kindred).unwrap_or_default();
         self.write_frame(key, kind, opcode, &payload, &mut frame);
         let sent = self.queue(key, Body::Borrowed(&frame));
         frame.shrink_to(super::MUCH);
         self.encoded = frame;
         sent
     }
+}
+
+/// The most that a message comes to as a frame, compressed or not: zlib adds up to an eighth to what does not get smaller.
+const fn most_deflated(len: usize) -> usize {
+    len + len / 8 + 64
 }
 
 /// What a payload is as a frame; none when it can be none.

@@ -238,7 +238,7 @@ impl Core {
     }
 
     /// Whether so many more bytes may wait, the limit exceeded by at most `beyond`; what is gathered is offered to the kernel before the answer is no.
-    fn is_within_limit(&mut self, key: Key, len: usize, beyond: usize) -> bool {
+    pub(super) fn is_within_limit(&mut self, key: Key, len: usize, beyond: usize) -> bool {
         let limit = self.profile_of(key).map_or(usize::MAX, |profile| profile.rules.marks.limit + beyond);
         let waiting =
             |core: &Core| core.connections.get(key).map_or(0, Connection::queued) + core.corked(key);
@@ -249,7 +249,7 @@ impl Core {
     }
 
     /// Meets a send beyond the limit as the policy says.
-    fn refuse(&mut self, key: Key) -> Sent {
+    pub(super) fn refuse(&mut self, key: Key) -> Sent {
         self.stats.sends_refused += 1;
         match self.profile_of(key).map(|profile| profile.rules.policy) {
             Some(Policy::DropMessage) => self.stats.messages_dropped += 1,
