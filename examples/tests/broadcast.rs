@@ -26,7 +26,7 @@ fn join(sockets: &mut [Socket]) {
 
 #[test]
 fn all_hear_each_message_once_the_sender_too_and_each_senders_in_order() {
-    // The smallest mailbox: six senders fill it, are held, and lose nothing.
+    // The smallest mailbox: whether or not six senders fill it and are held, nothing is lost.
     let options = ["--reactors", "2", "--mailbox", "16"];
     let server = Server::start_on("broadcast", &["ws://127.0.0.1:0"], &options);
     let mut sockets: Vec<Socket> = (0..6).map(|_| Socket::open(server.url(), "/")).collect();

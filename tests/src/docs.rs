@@ -188,6 +188,8 @@ mod tests {
         let output = include_str!("../../crates/engine/src/protocol/output.rs");
         let builder = include_str!("../../crates/engine/src/builder.rs");
         let header = include_str!("../../crates/engine/src/proxy_protocol.rs");
+        let sealed = include_str!("../../crates/engine/src/sub_reactor/sealed.rs");
+        let rules = include_str!("../../crates/engine/src/rules.rs");
         for (page, prose, source, code) in [
             (PRESSURE, "A payload of 4 KiB and more", send, "const DIRECT: usize = 4 << 10;"),
             (PRESSURE, "The cork holds 64 KiB", write, "const CORK: usize = 64 << 10;"),
@@ -199,6 +201,14 @@ mod tests {
                 header,
                 "pub(crate) const MAX_HEADER: usize = 4096;",
             ),
+            (
+                SOCKETS,
+                "have a budget** of 2 ms",
+                sealed,
+                "HANDSHAKE_BUDGET: Duration = Duration::from_millis(2);",
+            ),
+            (SOCKETS, "nothing for 25 s is pinged", rules, "every: Duration::from_secs(25)"),
+            (SOCKETS, "nothing comes for 20 s more", rules, "timeout: Duration::from_secs(45)"),
             (PRESSURE, "of at least 64 KiB", builder, "const MEMORY_PER_REACTOR: usize = 64 << 10;"),
         ] {
             let is_there = page.split_whitespace().collect::<Vec<_>>().join(" ").contains(prose);

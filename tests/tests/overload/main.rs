@@ -28,7 +28,7 @@ const CONNECTION: usize = 160;
 /// What a connection's queue may cost outside the account.
 const QUEUE: usize = 512;
 /// What a process may take for other things than connections: lists that have grown, the read buffer, the pool's spares.
-const SLACK: usize = 7 << 20;
+const SLACK: usize = 6 << 20;
 
 /// One at a time, with as many descriptors as there may be.
 fn alone_with(descriptors: u64) -> MutexGuard<'static, ()> {

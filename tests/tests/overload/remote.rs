@@ -271,6 +271,7 @@ fn builder(options: &[&str]) -> Builder {
             ("receive_buffer", _) => engine = engine.receive_buffer(number()),
             ("write_stall", _) => engine = engine.write_stall_timeout(Some(ms())),
             ("minimum_rate", _) => engine = engine.minimum_rate(number(), Duration::from_secs(1)),
+            ("mailbox", _) => engine = engine.mailbox(number()),
             ("most", _) => engine = engine.max_connections(number()),
             ("most_per_address", _) => engine = engine.max_connections_per_address(number()),
             _ => panic!("what is `{option}`?"),

@@ -1,4 +1,4 @@
-//! curl: plain HTTP on a WebSocket port gets proper answers, and the WebSocket of curl itself connects.
+//! curl: plain HTTP on a WebSocket port gets proper answers.
 
 use crate::{Told, fixture::next, foreigners, peers::Program};
 

@@ -17,21 +17,11 @@ use crate::{
 impl<H: Handler> Stage<H> {
     /// Reads the header; what follows it in the same read is the connection's first input.
     pub(super) fn read_header(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
-        let key = id.key();
-        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
-        let room = buffer.room();
-        let size = room.len();
-        let n = match self.core.io.receive(connection, room) {
-            Ok(0) => {
-                self.core.doom(key, CloseReason::Peer { code: None }, None, 0);
-                return Step::Done;
-            }
-            Ok(n) => n,
-            refused => return self.end_of_input(id, refused),
+        let (kept, n) = match self.read_early(id, buffer) {
+            Ok(read) => read,
+            Err(step) => return step,
         };
-        connection.last_activity = self.core.clock.stamp();
-        self.core.stats.bytes_in += n as u64;
-        let kept = self.core.move_kept(key, buffer.body(), buffer);
+        let (key, size) = (id.key(), buffer.size());
         let (frame, _) = buffer.frame(kept, n);
         let len = match proxy_protocol::parse(frame) {
             Ok(Header::Incomplete) if frame.len() <= size => {
@@ -66,6 +56,23 @@ impl<H: Handler> Stage<H> {
         self.core.cork(key);
         self.offer_part(id, buffer.body() - kept + len..buffer.body() + n, true, buffer);
         self.after(id, n, size)
+    }
+
+    /// Reads what comes before `on_open`: how much was kept, and is in front of it now, and how much came.
+    pub(super) fn read_early(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Result<(usize, usize), Step> {
+        let key = id.key();
+        let Some(connection) = self.core.connections.get_mut(key) else { return Err(Step::Done) };
+        let n = match self.core.io.receive(connection, buffer.room()) {
+            Ok(0) => {
+                self.core.doom(key, CloseReason::Peer { code: None }, None, 0);
+                return Err(Step::Done);
+            }
+            Ok(n) => n,
+            refused => return Err(self.end_of_input(id, refused)),
+        };
+        connection.last_activity = self.core.clock.stamp();
+        self.core.stats.bytes_in += n as u64;
+        Ok((self.core.move_kept(key, buffer.body(), buffer), n))
     }
 
     fn refuse_header(&mut self, key: Key, error: io::Error) -> Step {

@@ -46,6 +46,11 @@ impl<H: Handler> Stage<H> {
         }
         let size = buffer.size();
         let was_put_off = connection.secure().is_some_and(|secure| secure.is_put_off);
+        if was_put_off && !self.core.has_time_for_handshakes() {
+            self.core.put_ready(key);
+            return Step::Done;
+        }
+        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
         let n = match was_put_off {
             true => 0,
             false => match self.core.io.receive(connection, buffer.room()) {
@@ -130,7 +135,6 @@ impl<H: Handler> Stage<H> {
         if let Some(secure) = connection.secure_mut()
             && secure.since.take().is_some()
         {
-            self.core.cork(key);
             self.call(id, |handler, conn, session| handler.on_secured(conn, session));
             return;
         }
@@ -177,8 +181,7 @@ impl<H: Handler> Stage<H> {
             return;
         }
         let (bytes, _) = buffer.part(span);
-        let bytes = bytes.to_vec();
-        self.core.keep_sealed(key, &bytes, Vec::new());
+        self.core.keep_sealed(key, bytes, Vec::new());
         self.open_records(id, 0, buffer);
     }
 
@@ -277,13 +280,18 @@ impl Core {
         secure.is_some_and(|secure| secure.session.is_handshaking())
     }
 
-    /// Whether there is time for the next step of a handshake in this turn.
-    fn may_shake_hands(&mut self, key: Key, bytes: &[u8]) -> bool {
+    /// Whether the turn's handshakes have not taken their time yet.
+    fn has_time_for_handshakes(&mut self) -> bool {
         let turn = self.stats.turns;
         if self.handshaking.0 != turn {
             self.handshaking = (turn, Duration::ZERO);
         }
-        if self.handshaking.1 < HANDSHAKE_BUDGET {
+        self.handshaking.1 < HANDSHAKE_BUDGET
+    }
+
+    /// Whether these bytes may be opened in this turn: always, unless it takes a costly step of a handshake.
+    fn may_shake_hands(&mut self, key: Key, bytes: &[u8]) -> bool {
+        if self.has_time_for_handshakes() {
             return true;
         }
         let secure = self.connections.get(key).and_then(Connection::secure);

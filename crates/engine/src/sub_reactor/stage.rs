@@ -304,6 +304,7 @@ impl<H: Handler> Stage<H> {
         core.pool.trim(0);
         core.spare_queues.clear();
         core.spare_linear.clear();
+        core.workshop.tidy();
         core.shrink_lists();
         if freed > 0 || much || kept >= WORTH_TRIMMING {
             core.shared.ask_to_trim();

@@ -48,26 +48,15 @@ impl Connection {
 impl<H: Handler> Stage<H> {
     /// Reads the request, or the answer to ours; what follows it in the same read is the connection's first input.
     pub(super) fn read_head(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
-        let key = id.key();
-        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
-        if connection.awaits_answer() {
+        if self.core.connections.get(id.key()).is_some_and(Connection::awaits_answer) {
             return Step::Done;
         }
-        let room = buffer.room();
-        let size = room.len();
-        let n = match self.core.io.receive(connection, room) {
-            Ok(0) => {
-                self.core.doom(key, CloseReason::Peer { code: None }, None, 0);
-                return Step::Done;
-            }
-            Ok(n) => n,
-            refused => return self.end_of_input(id, refused),
+        let (kept, n) = match self.read_early(id, buffer) {
+            Ok(read) => read,
+            Err(step) => return step,
         };
-        connection.last_activity = self.core.clock.stamp();
-        self.core.stats.bytes_in += n as u64;
-        let kept = self.core.move_kept(key, buffer.body(), buffer);
         self.offer_head(id, buffer.body() - kept..buffer.body() + n, buffer);
-        self.after(id, n, size)
+        self.after(id, n, buffer.size())
     }
 
     /// What came so far, as a part of the buffer.
@@ -102,8 +91,7 @@ impl<H: Handler> Stage<H> {
             self.core.cork(key);
             self.offer_part(id, span.start + end..span.end, true, buffer);
         } else if self.core.connections.get(key).is_some_and(Connection::awaits_answer) && end < frame.len() {
-            let rest = frame[end..].to_vec();
-            self.core.keep_header(key, &rest);
+            self.core.keep_header(key, &frame[end..]);
         } else if self.core.connections.get(key).is_some_and(Connection::awaits_welcome) && end < frame.len()
         {
             // An interim answer came first (RFC 9110, 15.2).

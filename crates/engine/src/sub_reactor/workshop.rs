@@ -242,15 +242,19 @@ impl Core {
             }
         }
     }
-
-    /// Whether the peer may send one more control frame this second: the `most` of it are counted.
-    pub(super) fn is_within_controls(&mut self, id: ConnId, most: usize) -> bool {
-        let second = self.clock.seconds();
-        self.workshop.controls.count(id, second) <= most
-    }
 }
 
 impl Workshop {
+    /// How many control frames have come from a connection in this second, with the one at hand.
+    pub(super) fn count_control(&mut self, id: ConnId, second: u64) -> usize {
+        self.controls.count(id, second)
+    }
+
+    /// Gives back what a storm of pongs has left behind.
+    pub(super) fn tidy(&mut self) {
+        self.controls.counts.shrink_to(1024);
+    }
+
     fn deflator(&mut self, level: u32, window: u8) -> &mut Deflator {
         let wanted = (level, window);
         let at = match self.deflators.iter().position(|(of, _)| *of == wanted) {
