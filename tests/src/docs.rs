@@ -190,6 +190,7 @@ mod tests {
         let header = include_str!("../../crates/engine/src/proxy_protocol.rs");
         let sealed = include_str!("../../crates/engine/src/sub_reactor/sealed.rs");
         let rules = include_str!("../../crates/engine/src/rules.rs");
+        let turns = include_str!("../../crates/engine/src/sub_reactor/mod.rs");
         for (page, prose, source, code) in [
             (PRESSURE, "A payload of 4 KiB and more", send, "const DIRECT: usize = 4 << 10;"),
             (PRESSURE, "The cork holds 64 KiB", write, "const CORK: usize = 64 << 10;"),
@@ -201,6 +202,8 @@ mod tests {
                 header,
                 "pub(crate) const MAX_HEADER: usize = 4096;",
             ),
+            (LIFE, "A turn that has lasted 1 ms", turns, "const TURN: Duration = Duration::from_millis(1);"),
+            (LIFE, "has 16 pieces more at most", turns, "const PIECE: usize = 16;"),
             (
                 SOCKETS,
                 "have a budget** of 2 ms",

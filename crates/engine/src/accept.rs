@@ -125,22 +125,24 @@ impl Acceptor {
         self.is_closing
     }
 
-    /// Accepts what waits, up to the budget; whom `may_enter` turns away for a limit that is met is shed.
+    /// Accepts what waits, up to the budget and while `goes_on`, told how many it has been, says so; whom `may_enter` turns
+    /// away for a limit that is met is shed.
     pub(crate) fn accept(
         &mut self,
+        goes_on: impl Fn(usize) -> bool,
         may_enter: impl Fn(&mut Accepted) -> bool,
         mut admit: impl FnMut(Accepted),
     ) -> Round {
-        let mut left = self.budget;
+        let mut tried = 0;
         let count = self.listeners.len();
         for nth in 0..count {
             let index = (self.first + nth) % count;
             while self.listeners[index].is_ready {
-                if left == 0 {
+                if tried == self.budget || (tried > 0 && !goes_on(tried)) {
                     self.first = (index + 1) % count;
                     return Round::More;
                 }
-                left -= 1;
+                tried += 1;
                 let accepted = {
                     // Where descriptors have run out, the one that somebody frees in order to shed is his to use.
                     let _alone = self.is_exhausted.then(shedding);

@@ -49,6 +49,11 @@ impl Clock {
         self.now
     }
 
+    /// Whether so much time has passed since the turn began; by hand none passes within a turn.
+    pub(crate) fn is_past(&self, length: Duration) -> bool {
+        !self.by_hand && self.now.elapsed() >= length
+    }
+
     pub(crate) fn tick(&self) -> Tick {
         self.tick
     }

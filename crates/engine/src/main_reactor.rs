@@ -135,6 +135,7 @@ impl MainReactor {
         self.found_all_awake = true;
         let found_all_awake = &mut self.found_all_awake;
         let round = self.acceptor.accept(
+            |_| true,
             |accepted| shared.admits(accepted),
             |accepted| *found_all_awake &= !hand_over(shared, balancer, accepted),
         );

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use wheelhouse_websocket::CloseCode;
 
-use super::{Core, SLICE, frames::opcode_of, send::guarded, workshop::Kindred};
+use super::{Core, PIECE, SLICE, TURN, frames::opcode_of, send::guarded, workshop::Kindred};
 use crate::{
     Audience, CloseReason, ConnId, Payload, Sent,
     connection::Phase,
@@ -97,27 +97,28 @@ impl Core {
 
     /// One slice of mass work, the oldest first.
     pub(super) fn advance_mass(&mut self) {
-        let mut budget = SLICE;
-        while budget > 0
+        let mut done = 0;
+        while done < SLICE
             && let Some(mut mass) = self.masses.pop_front()
         {
+            let (met, is_done) = self.advance_one(&mut mass);
+            match is_done {
+                true => self.finish_mass(&mass),
+                false => self.masses.push_front(mass),
+            }
             // Work that meets nobody takes time too.
-            budget = budget.saturating_sub(1);
-            let is_done = self.advance_one(&mut mass, &mut budget);
-            if is_done {
-                self.finish_mass(&mass);
-            } else {
-                self.masses.push_front(mass);
+            done += met.max(1);
+            if self.clock.is_past(TURN) {
+                return;
             }
         }
     }
 
-    /// Spends what is left of the budget on one mass; whether it is done.
-    fn advance_one(&mut self, mass: &mut Mass, budget: &mut usize) -> bool {
-        let slice = (*budget).max(1);
+    /// One piece of one mass: how many it met, and whether it is done.
+    fn advance_one(&mut self, mass: &mut Mass) -> (usize, bool) {
         if let Work::Many { to, next, broadcast } = &mut mass.work {
-            let range = *next..to.len().min(*next + slice);
-            *budget = budget.saturating_sub(range.len());
+            let range = *next..to.len().min(*next + PIECE);
+            let met = range.len();
             *next = range.end;
             for &id in &to[range] {
                 if !self.is_here(id) {
@@ -126,18 +127,21 @@ impl Core {
                     self.deliver(id.key(), broadcast);
                 }
             }
-            return *next == to.len();
+            return (met, *next == to.len());
         }
-        let keys: Vec<Key> = self.connections.keys_from(mass.cursor).take(slice).collect();
-        *budget = budget.saturating_sub(keys.len());
-        mass.cursor = keys.last().map_or(mass.cursor, |last| Key(last.0 + 1));
-        let is_done = keys.len() < slice;
-        for key in keys {
+        let (mut keys, mut count) = ([Key(0); PIECE], 0);
+        for (place, key) in keys.iter_mut().zip(self.connections.keys_from(mass.cursor)) {
+            *place = key;
+            count += 1;
+        }
+        mass.cursor = keys[..count].last().map_or(mass.cursor, |last| Key(last.0 + 1));
+        let is_done = count < PIECE;
+        for &key in &keys[..count] {
             if !self.came_later(key, mass) && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
                 self.do_one(key, &mut mass.work);
             }
         }
-        is_done
+        (count, is_done)
     }
 
     fn came_later(&self, key: Key, mass: &Mass) -> bool {

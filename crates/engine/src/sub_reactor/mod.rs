@@ -49,6 +49,11 @@ use crate::{
     watched::Watched,
 };
 
+/// A turn's share of each kind of work is bounded by number, as below, and by time: what the kernel makes of a system call
+/// takes it 1 us or 30. So when a turn has lasted so long, each kind of work has [`PIECE`] more at most.
+const TURN: Duration = Duration::from_millis(1);
+/// Pieces of work between two looks at the clock.
+const PIECE: usize = 16;
 /// Events served in one turn, at most: what the kernel told of at once is brought to an end over several turns, so that
 /// timers, commands and mass work have their share between them.
 const EVENTS: usize = 256;
@@ -227,8 +232,9 @@ impl<H: Handler> SubReactor<H> {
         }
         let shared = Arc::clone(&self.stage.core.shared);
         let here = &shared.reactors[self.stage.core.id.index()];
-        let stage = &mut self.stage;
+        let (clock, stage) = (self.stage.core.clock, &mut self.stage);
         let round = acceptor.accept(
+            |accepted| !is_piece(accepted) || !clock.is_past(TURN),
             |accepted| shared.admits(accepted),
             |accepted| {
                 here.load.fetch_add(1, Ordering::Relaxed);
@@ -247,7 +253,7 @@ impl<H: Handler> SubReactor<H> {
     fn serve_commands(&mut self) {
         self.has_more_commands = false;
         if !(self.stage.core.local.is_empty() && self.stage.core.mailbox().is_empty()) {
-            self.has_more_commands = self.stage.serve_commands() == COMMANDS;
+            self.has_more_commands = self.stage.serve_commands();
             self.last_busy = self.stage.core.clock.now();
         }
     }
@@ -270,20 +276,26 @@ impl<H: Handler> SubReactor<H> {
         }
         let progress = core.wheel.advance(now, WHEEL_STEPS);
         let mut fired = 0;
-        while fired < TIMERS
-            && let Some(due) = self.stage.core.wheel.pop_due()
-        {
+        let mut goes_on = true;
+        while goes_on && let Some(due) = self.stage.core.wheel.pop_due() {
             fired += 1;
             match due.value {
                 Due::Accept => self.accept_put_off = false,
                 due => self.stage.fire(due),
             }
+            goes_on = fired < TIMERS && self.stage.core.goes_on(fired);
         }
-        self.has_more_timers = fired == TIMERS || progress == Progress::More;
+        self.has_more_timers = !goes_on || progress == Progress::More;
     }
 }
 
 impl Core {
+    /// Whether there is time in this turn for more than the `done` pieces of a kind of work.
+    #[inline]
+    fn goes_on(&self, done: usize) -> bool {
+        !is_piece(done) || !self.clock.is_past(TURN)
+    }
+
     fn has_work(&self) -> bool {
         !(self.ready.is_empty()
             && self.dirty.is_empty()
@@ -337,6 +349,10 @@ impl Core {
         self.doomed.shrink_to(1024);
         self.holding.shrink_to(1024);
     }
+}
+
+fn is_piece(done: usize) -> bool {
+    done.is_multiple_of(PIECE)
 }
 
 /// A connection's token is its id; the waker's and the listeners' are below all ids.

@@ -101,12 +101,15 @@ impl<H: Handler> Stage<H> {
             return;
         }
         // What comes back meanwhile is for the next turn.
-        for _ in 0..self.core.ready.len().min(SLICE) {
+        for served in 1..=self.core.ready.len().min(SLICE) {
             let Some(id) = self.core.ready.pop_front() else { return };
             let Some(connection) = self.core.connections.find(id) else { continue };
             connection.flags.remove(Flags::IN_READY);
             if connection.flags.intersects(Flags::READABLE | Flags::UNSERVED) {
                 self.read(id, buffer);
+            }
+            if !self.core.goes_on(served) {
+                return;
             }
         }
     }

@@ -124,7 +124,16 @@ impl<H: Handler> Stage<H> {
     pub(super) fn bury_doomed(&mut self) {
         // A callback may doom others, or dial in vain: they are appended, and wait for the next turn, as those do that are
         // more than a turn's share.
-        let count = self.core.doomed.len().min(super::BURIALS);
+        let (most, mut buried) = (self.core.doomed.len().min(super::BURIALS), 0);
+        while buried < most && (buried == 0 || self.core.goes_on(buried)) {
+            let count = (most - buried).min(super::PIECE);
+            self.bury(count);
+            buried += count;
+        }
+    }
+
+    /// The first so many.
+    fn bury(&mut self, count: usize) {
         for index in 0..count {
             let doomed = &mut self.core.doomed[index];
             let key = doomed.key;
@@ -194,7 +203,7 @@ impl<H: Handler> Stage<H> {
 
     /// Calls `on_writable` of those whose queue is low again.
     pub(super) fn tell_writable(&mut self) {
-        for _ in 0..self.core.writable.len().min(super::SLICE) {
+        for told in 1..=self.core.writable.len().min(super::SLICE) {
             let Some(id) = self.core.writable.pop_front() else { return };
             // Sent more meanwhile than the high mark allows, it is told when that has gone.
             let is_low = |c: &Connection| !c.flags.contains(Flags::OWES_WRITABLE);
@@ -203,20 +212,23 @@ impl<H: Handler> Stage<H> {
                 self.call(id, |handler, conn, session| handler.on_writable(conn, session));
                 self.core.uncork();
             }
+            if !self.core.goes_on(told) {
+                return;
+            }
         }
     }
 
-    /// Carries out at most [`COMMANDS`](super::COMMANDS); how many there were.
-    pub(super) fn serve_commands(&mut self) -> usize {
+    /// Carries out a turn's share, at most [`COMMANDS`](super::COMMANDS); whether there may be more.
+    pub(super) fn serve_commands(&mut self) -> bool {
         let local = Rc::clone(&self.core.local);
-        let mut served = 0;
-        while served < super::COMMANDS {
-            let Some(command) = self.core.next_command(&local) else { break };
+        let (mut served, mut goes_on) = (0, true);
+        while goes_on && let Some(command) = self.core.next_command(&local) {
             served += 1;
             self.carry_out(command);
+            goes_on = served < super::COMMANDS && self.core.goes_on(served);
         }
         self.core.stats.commands += served as u64;
-        served
+        !goes_on
     }
 
     fn carry_out(&mut self, command: Command) {
