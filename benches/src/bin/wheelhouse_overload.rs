@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::Parser;
+use nix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use wheelhouse::{
     Action, Audience, Builder, Bytes, Closed, Conn, Framing, Handle, Handler, LengthDelimited, Listener,
-    ListenerId, Message, Policy,
+    ListenerId, Message, Policy, Reactor, TimerKind,
 };
+use wheelhouse_benches::turns::{Look, Watch};
 use wheelhouse_benches::{engine, server};
 
 #[derive(Parser)]
@@ -38,17 +40,50 @@ struct Options {
 /// The second listener.
 const CROWD: ListenerId = ListenerId(1);
 
-/// How many of the crowd were closed, by reason.
-type Reasons = Arc<Mutex<BTreeMap<String, u64>>>;
+/// Turns are looked at so often, whether or not anything else happens.
+const EVERY: Duration = Duration::from_millis(1);
+const LOOK: TimerKind = TimerKind(1);
+
+/// What the runner asks for.
+#[derive(Default)]
+struct Seen {
+    /// How many of the crowd were closed, by reason.
+    reasons: BTreeMap<String, u64>,
+    /// How long turns took.
+    watch: Watch,
+}
 
 struct Host {
-    reasons: Reasons,
+    seen: Arc<Mutex<Seen>>,
+    handle: Handle,
+}
+
+impl Host {
+    fn look(&mut self, reactor: &Reactor<'_>) {
+        let now = reactor.now();
+        let handle = &self.handle;
+        lock(&self.seen).watch.look(now, || {
+            let cpu = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
+            let turns = handle.stats().reactors.first().map_or(0, |counters| counters.turns);
+            Look { begun: now, cpu, turns }
+        });
+    }
 }
 
 impl Handler for Host {
     type Session = ();
 
+    fn on_start(&mut self, reactor: &mut Reactor<'_>) {
+        reactor.set_timer(LOOK, EVERY);
+    }
+
+    fn on_reactor_timer(&mut self, reactor: &mut Reactor<'_>, timer: TimerKind) {
+        self.look(reactor);
+        reactor.set_timer(timer, EVERY);
+    }
+
     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+        self.look(conn.reactor());
         if conn.listener() == Some(CROWD) {
             let payload = Bytes::copy_from_slice(message.bytes());
             if let Err(full) = conn.reactor().broadcast(Audience::Listener(CROWD), payload) {
@@ -61,24 +96,25 @@ impl Handler for Host {
     }
 
     fn on_close(&mut self, closed: &mut Closed<'_>, (): ()) {
+        self.look(closed.reactor());
         if closed.listener() == Some(CROWD) {
-            let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-            *reasons.entry(format!("{:?}", closed.reason())).or_default() += 1;
+            *lock(&self.seen).reasons.entry(format!("{:?}", closed.reason())).or_default() += 1;
         }
     }
 }
 
 fn main() -> io::Result<()> {
     let options = Options::parse();
-    let reasons = Reasons::default();
-    let theirs = Arc::clone(&reasons);
-    let engine =
-        bounded(&options)?.build(move |_| Host { reasons: Arc::clone(&theirs) }).map_err(io::Error::other)?;
+    let seen = Arc::<Mutex<Seen>>::default();
+    let theirs = Arc::clone(&seen);
+    let engine = bounded(&options)?
+        .build(move |spot| Host { seen: Arc::clone(&theirs), handle: spot.handle() })
+        .map_err(io::Error::other)?;
     engine::announce(&engine)?;
     let crowd = engine.addresses().get(usize::from(CROWD.0)).map(ToString::to_string).unwrap_or_default();
     let handle = engine.handle();
     let asked = handle.clone();
-    let answer = move |question: &str| answer(question, &crowd, &asked, &reasons);
+    let answer = move |question: &str| answer(question, &crowd, &asked, &seen);
     server::attend_input(answer, move || handle.shutdown());
     engine.run().map_err(io::Error::other)
 }
@@ -105,11 +141,16 @@ fn bounded(options: &Options) -> io::Result<Builder> {
     Ok(builder)
 }
 
-fn answer(question: &str, crowd: &str, handle: &Handle, reasons: &Reasons) -> String {
+fn answer(question: &str, crowd: &str, handle: &Handle, seen: &Mutex<Seen>) -> String {
     match question {
         "crowd" => crowd.trim_start_matches("tcp://").to_owned(),
         "counters" => engine::counters(handle).to_string(),
-        "closed" => json!(*reasons.lock().unwrap_or_else(PoisonError::into_inner)).to_string(),
+        "closed" => json!(lock(seen).reasons).to_string(),
+        "turns" => lock(seen).watch.to_json().to_string(),
         _ => format!("no answer to {question:?}"),
     }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

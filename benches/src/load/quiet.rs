@@ -41,6 +41,8 @@ pub(super) struct Stretch {
     elapsed: Duration,
     /// CPU time the load spent on it: it spins, so what is missing was taken by others.
     load_cpu: Duration,
+    /// Longest that the load itself took from one look at its sockets to the next: it delays what it measures by that.
+    longest_step: Duration,
 }
 
 impl Stretch {
@@ -52,6 +54,7 @@ impl Stretch {
             "max_ns": self.latencies.max(),
             "seconds": self.elapsed.as_secs_f64(),
             "load_cpu_ns": self.load_cpu.as_nanos() as u64,
+            "longest_step_ns": self.longest_step.as_nanos() as u64,
         })
     }
 }
@@ -92,12 +95,15 @@ impl Quiet {
         let (mut end, latest) = (begun + length, begun + length + LONGEST);
         let (mut due, mut next) = (begun, 0);
         let mut waiting = 0_usize;
+        let (mut longest_step, mut looked) = (Duration::ZERO, begun);
         loop {
             let ready = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
             for event in &events[..ready] {
                 waiting -= self.peers[event.data() as usize].receive(&mut latencies)?;
             }
             let now = Instant::now();
+            longest_step = longest_step.max(now - looked);
+            looked = now;
             if now > end && beside.as_ref().is_some_and(|beside| !beside.is_over()) {
                 end = now;
             }
@@ -110,7 +116,7 @@ impl Quiet {
             let is_over = due >= end && beside.as_ref().is_none_or(|beside| beside.is_over());
             if is_over && waiting == 0 {
                 let load_cpu = machine::cpu_time(process::id())? - cpu;
-                return Ok(Stretch { latencies, elapsed: begun.elapsed(), load_cpu });
+                return Ok(Stretch { latencies, elapsed: begun.elapsed(), load_cpu, longest_step });
             }
             if now > end + Duration::from_millis(PATIENCE_MS.into()) {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "a quiet connection got no answer"));

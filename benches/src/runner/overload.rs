@@ -86,7 +86,8 @@ fn overloads(options: &Options) -> [Overload; 4] {
 /// A table of the quiet ones' latencies.
 pub(crate) fn quiet_beside_crowds(report: &mut Report, options: &Options) -> io::Result<()> {
     let columns = "server | crowd | p99.9 us alone | in the storm | x alone | middle half (all) | again x alone | \
-                   middle half (all) | p99 x alone | middle half (all) | storm s | closed or shed | goal";
+                   middle half (all) | p99 x alone | middle half (all) | longest turn, CPU ms | the load's longest step, \
+                   ms | storm s | closed or shed | goal";
     report.table("Overload: 100 quiet connections, each with a message in 10 ms, while a crowd ...", columns);
     let mut disturbances = 0;
     let mut count = 0;
@@ -127,8 +128,9 @@ fn window(
     if round % 2 == 1 {
         load.push("--last".to_owned());
     }
-    let saw = server.load(&load, options)?;
+    let mut saw = server.load(&load, options)?;
     let closed = server.ask_json("closed")?;
+    let turns = server.ask_json("turns")?;
     let shed = number(&server.counters()?, "shed")?;
     server.stop()?;
     let happened = match overload.reason {
@@ -136,7 +138,10 @@ fn window(
         None => shed > 0.0 && shed == number(&saw, "came")?,
     };
     match happened {
-        true => Ok(saw),
+        true => {
+            saw["turns"] = turns;
+            Ok(saw)
+        }
         false => Err(io::Error::other(format!("{}: closed {closed}, shed {shed}, {saw}", overload.title))),
     }
 }
@@ -170,6 +175,8 @@ impl Lane {
         let noise = Summary::of_ratios(&again, &alone);
         let p99 = Summary::of_ratios(&series(DISTURBED, "p99_ns")?, &series(ALONE, "p99_ns")?);
         let ended = self.windows.iter().map(|saw| number(saw, "ended")).collect::<io::Result<Vec<_>>>()?;
+        let turns = self.windows.iter().map(|saw| number(&saw["turns"]["cpu"], "ns"));
+        let turns = turns.collect::<io::Result<Vec<_>>>()?;
         let micros = |series: Vec<f64>| format!("{:.0}", Summary::of(series).median / 1e3);
         let goal = match self.disturbances * 2 > self.windows.len() {
             // What disturbs both stretches brings their ratio down.
@@ -177,11 +184,13 @@ impl Lane {
             false => verdict(ratio.median, GOAL, noise.spread()),
         };
         report.line(&format!(
-            "{} | {} | {} | {} | {ratio} | {noise} | {p99} | {:.2} | {:.0} | {goal}",
+            "{} | {} | {} | {} | {ratio} | {noise} | {p99} | {:.1} | {:.1} | {:.2} | {:.0} | {goal}",
             contestant.name,
             overload.title,
             micros(alone),
             micros(stormy),
+            Summary::of(turns).median / 1e6,
+            Summary::of(series(DISTURBED, "longest_step_ns")?).median / 1e6,
             Summary::of(series(DISTURBED, "seconds")?).median,
             Summary::of(ended).median,
         ));
