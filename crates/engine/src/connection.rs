@@ -229,7 +229,7 @@ impl Connection {
     pub(crate) fn storage(&self) -> usize {
         let queue = self.outbound.as_ref().map_or(0, |queue| queue.capacity());
         let held =
-            self.extras.as_ref().and_then(|extras| extras.held.as_ref()).map_or(0, |(_, body)| body.len());
+            self.extras.as_ref().and_then(|extras| extras.held.as_ref()).map_or(0, |held| held.1.len());
         let sealed = self.secure().map_or(0, |secure| secure.left.len());
         self.inbound.capacity() + queue + held + sealed
     }
@@ -264,7 +264,7 @@ impl Connection {
             Some((IpAddr::V4(ip), port)) => self.peer = Peer::V4(ip, port),
             Some(_) => {
                 self.peer = Peer::Other;
-                self.extras().peer = peer;
+                self.extras().peer = peer.map(Box::new);
             }
             None => {}
         }
@@ -284,7 +284,7 @@ impl Connection {
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         match self.peer {
             Peer::V4(ip, port) => Some((ip, port).into()),
-            Peer::Other => self.extras.as_ref().and_then(|extras| extras.peer),
+            Peer::Other => self.extras.as_ref().and_then(|extras| extras.peer.as_deref().copied()),
         }
     }
 }
@@ -296,21 +296,21 @@ pub(crate) enum Peer {
     Other,
 }
 
-/// What few connections have.
+/// What few connections have. Those with TLS all have it: what is rare among the rare is boxed.
 #[derive(Default)]
 pub(crate) struct Extras {
     pub(crate) tag: Tag,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Option<Box<SocketAddr>>,
     pub(crate) idle: Option<Duration>,
     pub(crate) timers: Vec<(TimerKind, TimerKey)>,
-    pub(crate) held: Option<(Kind, Vec<u8>)>,
-    pub(crate) dialling: Option<Dialling>,
+    pub(crate) held: Option<Box<(Kind, Vec<u8>)>>,
+    pub(crate) dialling: Option<Box<Dialling>>,
     /// How fast an unfinished message is coming, where a minimum rate is set.
     pub(crate) pace: Option<Pace>,
     /// To be called with what is left of the connection when it has been taken out.
     pub(crate) heir: Option<Box<dyn FnOnce(Detached)>>,
     /// Why it is closing gracefully, where that is more than `Local`.
-    pub(crate) closing: Option<(CloseReason, Option<io::Error>)>,
+    pub(crate) closing: Option<Box<(CloseReason, Option<io::Error>)>>,
     /// What seals its bytes.
     pub(crate) tls: Option<Box<Secure>>,
     /// The WebSocket that is being asked for.
@@ -320,6 +320,8 @@ pub(crate) struct Extras {
     /// The subprotocol that was agreed on, where it has no number.
     pub(crate) subprotocol: Option<Box<str>>,
 }
+
+const _: () = assert!(size_of::<Extras>() <= 160);
 
 impl Extras {
     fn is_idle(&self) -> bool {

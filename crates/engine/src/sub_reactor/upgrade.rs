@@ -268,7 +268,7 @@ impl Core {
         let mut out = Vec::new();
         refused.answer().write(&mut out, false);
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.extras().closing = Some((reason, error));
+            connection.extras().closing = Some(Box::new((reason, error)));
         }
         self.finish_with_answer(key, &out);
     }
@@ -284,7 +284,7 @@ impl Core {
     pub(super) fn give_up(&mut self, key: Key, reason: CloseReason, error: Option<io::Error>) {
         match self.connections.get_mut(key) {
             Some(connection) if connection.phase == Phase::Handshaking => {
-                connection.extras().closing = Some((reason, error));
+                connection.extras().closing = Some(Box::new((reason, error)));
                 self.finish_early(key);
             }
             _ => self.finish_because(key, reason, error),
