@@ -304,7 +304,7 @@ pub(crate) struct Extras {
     pub(crate) idle: Option<Duration>,
     pub(crate) timers: Vec<(TimerKind, TimerKey)>,
     pub(crate) held: Option<(Kind, Vec<u8>)>,
-    pub(crate) dialling: Option<Dialling>,
+    pub(crate) dialling: Option<Box<Dialling>>,
     /// How fast an unfinished message is coming, where a minimum rate is set.
     pub(crate) pace: Option<Pace>,
     /// To be called with what is left of the connection when it has been taken out.

@@ -62,7 +62,7 @@ impl Core {
         connection.flags.set(Flags::TLS, tls.is_some());
         let extras = connection.extras();
         extras.tag = to.tag;
-        extras.dialling = Some(Dialling { deadline, from: to.from, left: Vec::new(), tls });
+        extras.dialling = Some(Box::new(Dialling { deadline, from: to.from, left: Vec::new(), tls }));
         if let Some(hello) = hello {
             extras.upgrade = Some(Box::new(Upgrade::Hello(hello, self.workshop.nonce())));
             connection.flags |= Flags::CLIENT;
@@ -174,7 +174,7 @@ impl Core {
 
     fn dialling(&mut self, key: Key) -> Option<&mut Dialling> {
         let connection = self.connections.get_mut(key).filter(|c| c.phase == Phase::Connecting)?;
-        connection.extras.as_mut()?.dialling.as_mut()
+        connection.extras.as_mut()?.dialling.as_deref_mut()
     }
 }
 

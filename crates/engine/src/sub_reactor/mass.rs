@@ -128,10 +128,11 @@ impl Core {
             }
             return *next == to.len();
         }
-        let keys: Vec<Key> = self.connections.keys_from(mass.cursor).take(slice).collect();
-        *budget = budget.saturating_sub(keys.len());
-        mass.cursor = keys.last().map_or(mass.cursor, |last| Key(last.0 + 1));
-        let is_done = keys.len() < slice;
+        let (keys, next) = self.connections.some_keys_from(mass.cursor, slice);
+        mass.cursor = next.or(keys.last().map(|last| Key(last.0 + 1))).unwrap_or(mass.cursor);
+        // Where there are more, the turn's share is spent: on connections, or on looking for them.
+        *budget = if next.is_some() { 0 } else { budget.saturating_sub(keys.len()) };
+        let is_done = next.is_none();
         for key in keys {
             if !self.came_later(key, mass) && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
                 self.do_one(key, &mut mass.work);
