@@ -27,6 +27,8 @@ mod send;
 mod serve;
 #[cfg(test)]
 mod simulated;
+#[cfg(test)]
+mod sizes;
 mod stage;
 mod stop;
 mod storage;
