@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
-use wheelhouse_benches::load::{Limit, Over, broadcast, churn, echo, flood, idle, overload, storm};
+use wheelhouse_benches::load::{Limit, Over, broadcast, churn, echo, flood, idle, knock, overload, storm};
 use wheelhouse_benches::machine;
 
 #[derive(Parser)]
@@ -83,6 +83,11 @@ enum Pattern {
         /// All at once, none waiting for another.
         #[arg(long)]
         at_once: bool,
+    },
+    /// Makes so many sockets; when standard input closes all of them connect at once, with one echo each.
+    Knock {
+        #[arg(long)]
+        connections: usize,
     },
     /// One WebSocket message at a time, from one of the connections to all of them.
     Broadcast {
@@ -189,6 +194,12 @@ fn main() -> io::Result<()> {
             }?;
             println!("{}", json!({ "open": held.len() }));
             until_input_closes()?;
+        }
+        Pattern::Knock { connections } => {
+            let crowd = knock::Crowd::gather(to, connections)?;
+            println!("{}", json!({ "ready": connections }));
+            until_input_closes()?;
+            println!("{}", crowd.knock()?.to_json());
         }
         Pattern::Storm { connections } => {
             let mut storm = storm::Storm::open(to, connections)?;
