@@ -88,6 +88,9 @@ enum Pattern {
     Knock {
         #[arg(long)]
         connections: usize,
+        /// How many knock in other processes, from other source addresses.
+        #[arg(long, default_value_t = 0)]
+        first: usize,
     },
     /// One WebSocket message at a time, from one of the connections to all of them.
     Broadcast {
@@ -195,8 +198,8 @@ fn main() -> io::Result<()> {
             println!("{}", json!({ "open": held.len() }));
             until_input_closes()?;
         }
-        Pattern::Knock { connections } => {
-            let crowd = knock::Crowd::gather(to, connections)?;
+        Pattern::Knock { connections, first } => {
+            let crowd = knock::Crowd::gather(to, first, connections)?;
             println!("{}", json!({ "ready": connections }));
             until_input_closes()?;
             println!("{}", crowd.knock()?.to_json());

@@ -24,6 +24,8 @@ const LONGEST: Duration = Duration::from_secs(50);
 /// Those who will connect: their sockets are made, and nobody has knocked yet.
 pub struct Crowd {
     to: SocketAddr,
+    /// The number of the first of them: the sources of several processes are not the same.
+    first: usize,
     sockets: Vec<Socket>,
 }
 
@@ -43,9 +45,9 @@ impl Crowd {
     /// # Errors
     ///
     /// What the system refused.
-    pub fn gather(to: SocketAddr, count: usize) -> io::Result<Self> {
-        let sockets = (0..count).map(|index| socket(to, index)).collect::<io::Result<_>>()?;
-        Ok(Self { to, sockets })
+    pub fn gather(to: SocketAddr, first: usize, count: usize) -> io::Result<Self> {
+        let sockets = (first..first + count).map(|index| socket(to, index)).collect::<io::Result<_>>()?;
+        Ok(Self { to, first, sockets })
     }
 
     /// All of them connect, and each has its echo.
@@ -84,7 +86,8 @@ impl Crowd {
                     Err(error) if error.kind() == ErrorKind::InvalidData => return Err(error),
                     Err(_) => {
                         outcome.again += 1;
-                        waiting[index] = Some(dial(socket(self.to, index)?, self.to, index, &epoll)?);
+                        waiting[index] =
+                            Some(dial(socket(self.to, self.first + index)?, self.to, index, &epoll)?);
                     }
                 }
             }

@@ -112,7 +112,7 @@ pub enum Row {
     N24,
     /// User instructions per message, by callgrind.
     Instructions,
-    /// 20,000 that connect at once, into a short queue and into a long one.
+    /// 19,800 that connect at once, into a short queue and into a long one.
     Storm,
     /// Quiet connections while crowds are turned away: half-sent messages, peers that never read, tricklers, connects
     /// beyond the cap. Only if named.

@@ -116,6 +116,24 @@ fn a_broadcast_to_a_hundred_thousand_that_do_not_read_is_one_buffer() {
     assert!(all(crowd.core()).all(|(_, connection)| connection.outbound.is_none()));
 }
 
+/// Nobody has to give way, and so nobody goes through the list of those who might: it does not grow for ever all the same.
+#[test]
+fn the_list_of_holders_forgets_those_who_are_gone() {
+    let idle = Duration::from_secs(60);
+    let listener = listener().framing(Framing::lines(1000));
+    let mut crowd = Crowd::new(listener, Options { idle_timeout: Some(idle), ..Options::default() });
+    for _ in 0..20 {
+        crowd.accept(500);
+        crowd.deliver(100, 256);
+        assert_eq!(crowd.core().pool.lent(), 500 * 256, "each holds the beginning of a line");
+        crowd.pass(idle + Duration::from_millis(2));
+        crowd.settle();
+        assert_eq!(crowd.core().connections.len(), 0);
+        let listed = crowd.core().holding.len();
+        assert!(listed <= 3 * 500, "{listed} on the list, of which 500 were there at once");
+    }
+}
+
 #[test]
 fn a_hundred_thousand_are_finished_in_slices() {
     let mut crowd = Crowd::new(listener(), Options::default());
