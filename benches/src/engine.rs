@@ -16,6 +16,9 @@ pub struct Options {
     /// Let the sub-reactors accept for themselves; otherwise the main reactor hands connections over.
     #[arg(long)]
     reuse_port: bool,
+    /// Connections that may wait to be accepted.
+    #[arg(long)]
+    backlog: Option<usize>,
 }
 
 impl Options {
@@ -36,7 +39,11 @@ impl Options {
     pub fn builder_of(&self, scheme: &str, framing: Framing) -> io::Result<Builder> {
         self.common.prepare()?;
         let listener = Listener::new(format!("{scheme}://{}", self.common.listen)).framing(framing);
-        Ok(Engine::builder().listen(listener).reactors(1).reuse_port(self.reuse_port))
+        let builder = Engine::builder().listen(listener).reactors(1).reuse_port(self.reuse_port);
+        Ok(match self.backlog {
+            Some(backlog) => builder.backlog(backlog),
+            None => builder,
+        })
     }
 }
 

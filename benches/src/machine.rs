@@ -69,6 +69,41 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     kilobytes.map(|kb| kb * 1024).ok_or_else(|| io::Error::other("no Rss in smaps_rollup"))
 }
 
+/// What the kernel keeps for sockets: the objects of [`SOCKET_CACHES`] on the whole machine, in bytes. None where
+/// `/proc/slabinfo` is not readable, as it is for root alone.
+#[must_use]
+pub fn socket_objects() -> Option<u64> {
+    let slabs = fs::read_to_string("/proc/slabinfo").ok()?;
+    let bytes = slabs.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        SOCKET_CACHES.contains(&fields.next()?).then_some(())?;
+        let (active, _) = (fields.next()?.parse::<u64>().ok()?, fields.next()?);
+        Some(active * fields.next()?.parse::<u64>().ok()?)
+    });
+    Some(bytes.sum())
+}
+
+/// What the kernel has counted for all listeners of this machine: SYNs sent again, connections that found a listener's
+/// queue full, and connections dropped on their way in, those among them.
+///
+/// # Errors
+///
+/// What reading `/proc` came to, or a kernel that does not count so.
+pub fn listen_trouble() -> io::Result<[u64; 3]> {
+    let netstat = fs::read_to_string("/proc/net/netstat")?;
+    let lines: Vec<Vec<&str>> = netstat.lines().map(|line| line.split_whitespace().collect()).collect();
+    let find = |name: &str| {
+        let pair = lines.chunks_exact(2).find(|pair| pair[0].contains(&name))?;
+        pair[1].get(pair[0].iter().position(|column| *column == name)?)?.parse().ok()
+    };
+    let missing = |name| io::Error::other(format!("no {name} in /proc/net/netstat"));
+    let count = |name| find(name).ok_or_else(|| missing(name));
+    Ok([count("TCPSynRetrans")?, count("ListenOverflows")?, count("ListenDrops")?])
+}
+
+/// The kernel's caches of what every TCP connection has: the socket, its inode, its name, its file, its place in an epoll.
+pub const SOCKET_CACHES: [&str; 5] = ["TCP", "sock_inode_cache", "dentry", "filp", "eventpoll_epi"];
+
 /// Files that a process has open.
 ///
 /// # Errors

@@ -31,11 +31,13 @@ mod tests {
     const THREADS: &str = include_str!("../../docs/threads-order-and-handle.md");
     const PRESSURE: &str = include_str!("../../docs/back-pressure-and-closing.md");
     const SOCKETS: &str = include_str!("../../docs/websocket-and-tls.md");
-    const PAGES: [(&str, &str); 4] = [
+    const MEMORY: &str = include_str!("../../docs/memory.md");
+    const PAGES: [(&str, &str); 5] = [
         ("life-of-a-connection.md", LIFE),
         ("threads-order-and-handle.md", THREADS),
         ("back-pressure-and-closing.md", PRESSURE),
         ("websocket-and-tls.md", SOCKETS),
+        ("memory.md", MEMORY),
     ];
 
     // ---- options
@@ -189,6 +191,11 @@ mod tests {
         let builder = include_str!("../../crates/engine/src/builder.rs");
         let header = include_str!("../../crates/engine/src/proxy_protocol.rs");
         let sealed = include_str!("../../crates/engine/src/sub_reactor/sealed.rs");
+        let reactor = include_str!("../../crates/engine/src/sub_reactor/mod.rs");
+        let storage = include_str!("../../crates/engine/src/sub_reactor/storage.rs");
+        let connections = include_str!("../../crates/engine/src/connections.rs");
+        let timers = include_str!("../../crates/wheel/src/entries.rs");
+        let pool = include_str!("../../crates/ring/src/pool.rs");
         let rules = include_str!("../../crates/engine/src/rules.rs");
         let turns = include_str!("../../crates/engine/src/sub_reactor/mod.rs");
         for (page, prose, source, code) in [
@@ -212,6 +219,18 @@ mod tests {
             ),
             (SOCKETS, "nothing for 25 s is pinged", rules, "every: Duration::from_secs(25)"),
             (SOCKETS, "nothing comes for 20 s more", rules, "timeout: Duration::from_secs(45)"),
+            (MEMORY, "are in chunks of 4,096", connections, "const CHUNK_BITS: u32 = 12;"),
+            (MEMORY, "timers in chunks of 1,024", timers, "const CHUNK_BITS: u32 = 10;"),
+            (MEMORY, "16,384 slots looked at", connections, "const LOOKS: usize = 4 * CHUNK;"),
+            (MEMORY, "256 opened", reactor, "const COMMANDS: usize = 256;"),
+            (MEMORY, "512 sent to", reactor, "const SLICE: usize = 512;"),
+            (MEMORY, "A second after a close", reactor, "TIDY_AFTER: Duration = Duration::from_secs(1);"),
+            (MEMORY, "8 chunks of connections", reactor, "const CHUNKS_FREED: usize = 8;"),
+            (MEMORY, "64 of timers in a turn", reactor, "const TIMER_CHUNKS_FREED: usize = 64;"),
+            (MEMORY, "at most 128 in a turn", reactor, "const BURIALS: usize = 128;"),
+            (MEMORY, "4 MiB of storage of large messages", reactor, "const MUCH: usize = 4 << 20;"),
+            (MEMORY, "up to 64 queues", storage, "const SPARE_QUEUES: usize = 64;"),
+            (MEMORY, "up to 1 MiB of blocks", pool, "const KEPT_BY_DEFAULT: usize = 1024 * 1024;"),
             (PRESSURE, "of at least 64 KiB", builder, "const MEMORY_PER_REACTOR: usize = 64 << 10;"),
         ] {
             let is_there = page.split_whitespace().collect::<Vec<_>>().join(" ").contains(prose);

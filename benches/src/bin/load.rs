@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
-use wheelhouse_benches::load::{Limit, Over, broadcast, churn, echo, flood, idle, overload, storm};
+use wheelhouse_benches::load::{Limit, Over, broadcast, churn, echo, flood, idle, knock, overload, storm};
 use wheelhouse_benches::machine;
 
 #[derive(Parser)]
@@ -83,6 +83,14 @@ enum Pattern {
         /// All at once, none waiting for another.
         #[arg(long)]
         at_once: bool,
+    },
+    /// Makes so many sockets; when standard input closes all of them connect at once, with one echo each.
+    Knock {
+        #[arg(long)]
+        connections: usize,
+        /// How many knock in other processes, from other source addresses.
+        #[arg(long, default_value_t = 0)]
+        first: usize,
     },
     /// One WebSocket message at a time, from one of the connections to all of them.
     Broadcast {
@@ -189,6 +197,12 @@ fn main() -> io::Result<()> {
             }?;
             println!("{}", json!({ "open": held.len() }));
             until_input_closes()?;
+        }
+        Pattern::Knock { connections, first } => {
+            let crowd = knock::Crowd::gather(to, first, connections)?;
+            println!("{}", json!({ "ready": connections }));
+            until_input_closes()?;
+            println!("{}", crowd.knock()?.to_json());
         }
         Pattern::Storm { connections } => {
             let mut storm = storm::Storm::open(to, connections)?;

@@ -7,6 +7,7 @@ pub mod churn;
 pub mod echo;
 pub mod flood;
 pub mod idle;
+pub mod knock;
 pub mod overload;
 mod quiet;
 pub mod storm;

@@ -136,7 +136,12 @@ impl Load {
         parse(&self.0.line()?)
     }
 
-    /// Closes its input, which a load that holds connections waits for; what it says last.
+    /// Closes its input, which a load that holds connections, or is about to begin, waits for.
+    pub(crate) fn begin(&mut self) {
+        self.0.input = None;
+    }
+
+    /// The same; what it says last.
     pub(crate) fn finish(self) -> io::Result<Value> {
         let last = self.0.end()?;
         parse(&last.unwrap_or_default())

@@ -20,7 +20,8 @@ const WEBSOCKET_GOAL: f64 = 160.0;
 /// N8 and N15, which the same connections answer.
 pub(crate) fn memory(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
     let title = format!("N8, N15: {} idle TCP connections, after one echo each", options.idle);
-    report.table(&title, "server | bytes/connection | goal | times woken in 2 s | CPU ns in 2 s | goal");
+    let columns = "times woken in 2 s | CPU ns in 2 s | goal";
+    report.table(&title, &format!("server | bytes/connection | goal | {} | {columns}", slope_title(options)));
     let once = [Role::FloorAgain, Role::ReusePort];
     for contestant in all.iter().filter(|one| !once.contains(&one.role)) {
         let idle = Idle::measure(contestant, options)?;
@@ -30,13 +31,15 @@ pub(crate) fn memory(report: &mut Report, options: &Options, all: &[Contestant])
             true => (verdict(idle.bytes, GOAL, 0.0), "0: missed"),
         };
         report.line(&format!(
-            "{} | {:.1} | {memory_goal} | {} | {} | {quiet_goal}",
-            contestant.name, idle.bytes, idle.woken, idle.cpu_ns
+            "{} | {:.1} | {memory_goal} | {:.1} | {} | {} | {quiet_goal}",
+            contestant.name, idle.bytes, idle.slope, idle.woken, idle.cpu_ns
         ));
         report.keep("N8", contestant.name, "bytes_per_connection", Summary::of([idle.bytes]));
+        report.keep("N8", contestant.name, "slope", Summary::of([idle.slope]));
         report.keep("N15", contestant.name, "woken", Summary::of([idle.woken as f64]));
         if contestant.role == Role::HandedOver {
-            deadlines(report, options, idle.bytes)?;
+            deadlines(report, options, &idle)?;
+            kernel(report, &idle);
         }
     }
     report.end();
@@ -48,7 +51,8 @@ pub(crate) fn websocket_memory(report: &mut Report, options: &Options) -> io::Re
     let lists = [("without deflate", contestant::WS), ("with deflate", contestant::WS_DEFLATE)];
     for (how, list) in lists {
         let title = format!("N9: {} idle WebSocket connections {how}, after one echo each", options.idle);
-        report.table(&title, "server | bytes/connection | goal | times woken in 2 s | CPU ns in 2 s");
+        let columns = format!("goal | {} | times woken in 2 s | CPU ns in 2 s", slope_title(options));
+        report.table(&title, &format!("server | bytes/connection | {columns}"));
         for contestant in contestant::present(list, &options.only)? {
             if matches!(contestant.role, Role::FloorAgain | Role::TcpFloor) {
                 continue;
@@ -59,8 +63,10 @@ pub(crate) fn websocket_memory(report: &mut Report, options: &Options) -> io::Re
                 false => String::new(),
             };
             let name = contestant.name;
-            report.line(&format!("{name} | {:.1} | {goal} | {} | {}", idle.bytes, idle.woken, idle.cpu_ns));
-            report.keep("N9", name, how, Summary::of([idle.bytes]));
+            let Idle { bytes, slope, woken, cpu_ns, .. } = idle;
+            report.line(&format!("{name} | {bytes:.1} | {goal} | {slope:.1} | {woken} | {cpu_ns}"));
+            report.keep("N9", name, how, Summary::of([bytes]));
+            report.keep("N9", name, &format!("{how}: slope"), Summary::of([slope]));
         }
         report.end();
     }
@@ -68,21 +74,35 @@ pub(crate) fn websocket_memory(report: &mut Report, options: &Options) -> io::Re
 }
 
 /// N11 inside the engine: what an idle timeout adds to each connection.
-fn deadlines(report: &mut Report, options: &Options, without: f64) -> io::Result<()> {
+fn deadlines(report: &mut Report, options: &Options, without: &Idle) -> io::Result<()> {
     let idle = Idle::measure(&WITH_DEADLINES, options)?;
     let name = WITH_DEADLINES.name;
-    let added = idle.bytes - without;
+    let added = idle.bytes - without.bytes;
     report.line(&format!(
-        "{name} | {:.1} | {}; a deadline {:.1}: {} | {} | {} | ",
+        "{name} | {:.1} | {}; a deadline {:.1}: {} | {:.1}; a deadline {:.1} | {} | {} | ",
         idle.bytes,
         verdict(idle.bytes, GOAL, 0.0),
         added,
         verdict(added, DEADLINE_GOAL, 0.0),
+        idle.slope,
+        idle.slope - without.slope,
         idle.woken,
         idle.cpu_ns
     ));
     report.keep("N11", name, "bytes_per_deadline", Summary::of([added]));
     Ok(())
+}
+
+/// What stands in the kernel for each connection, which has both its ends on this machine.
+fn kernel(report: &mut Report, idle: &Idle) {
+    let caches = machine::SOCKET_CACHES.join(", ");
+    match idle.kernel {
+        Some(bytes) => {
+            report.line(&format!("the kernel, both ends: {caches} | {bytes:.0} | | | | | "));
+            report.keep("N8", "kernel", "bytes_per_pair", Summary::of([bytes]));
+        }
+        None => report.line("the kernel, both ends | not known: only root reads /proc/slabinfo | | | | | "),
+    }
 }
 
 /// An hour: nothing is due while we look.
@@ -94,6 +114,11 @@ const DEADLINE_GOAL: f64 = 28.0;
 
 struct Idle {
     bytes: f64,
+    /// Bytes of each connection beyond the first third: what serves all of them, and what was warm before them, is in it
+    /// no more.
+    slope: f64,
+    /// Bytes of the kernel's objects for each, both ends, where that can be seen.
+    kernel: Option<f64>,
     woken: u64,
     cpu_ns: u128,
 }
@@ -103,20 +128,36 @@ impl Idle {
         let server = Server::start(contestant, options)?;
         // One connection first: code and buffers that serve all of them are no connection's cost.
         server.load(&["echo".into(), "--bursts=1000".into()], options)?;
-        let before = machine::resident_bytes(server.pid())?;
-        let count = format!("--connections={}", options.idle);
-        let crowd = server.start_load(&["idle".into(), count], options)?;
-        crowd.saw()?;
-        let after = machine::resident_bytes(server.pid())?;
+        let resident = || Ok::<_, io::Error>(machine::resident_bytes(server.pid())? as f64);
+        let open = |count: usize| {
+            let crowd = server.start_load(&["idle".into(), format!("--connections={count}")], options)?;
+            crowd.saw().map(|_| crowd)
+        };
+        let (few, before, kernel) = (first_third(options), resident()?, machine::socket_objects());
+        let crowd = open(few)?;
+        let at_few = resident()?;
+        let others = open(options.idle - few)?;
+        let after = resident()?;
+        let kernel = kernel.zip(machine::socket_objects());
         // What follows an answer (a last accept that finds nothing) is over by then.
         thread::sleep(Duration::from_millis(200));
         let (woken, cpu) = (machine::context_switches(server.pid())?, machine::cpu_time(server.pid())?);
         thread::sleep(WATCH);
         let woken = machine::context_switches(server.pid())? - woken;
         let cpu_ns = (machine::cpu_time(server.pid())? - cpu).as_nanos();
-        drop(crowd);
+        drop((crowd, others));
         server.stop()?;
-        let grown = after as f64 - before as f64;
-        Ok(Self { bytes: grown / options.idle as f64, woken, cpu_ns })
+        let bytes = (after - before) / options.idle as f64;
+        let slope = (after - at_few) / (options.idle - few) as f64;
+        let kernel = kernel.map(|(before, after)| (after as f64 - before as f64) / options.idle as f64);
+        Ok(Self { bytes, slope, kernel, woken, cpu_ns })
     }
+}
+
+fn first_third(options: &Options) -> usize {
+    options.idle / 3
+}
+
+fn slope_title(options: &Options) -> String {
+    format!("slope from {} on", first_third(options))
 }

@@ -9,6 +9,7 @@ mod contestant;
 mod counted;
 mod fairness;
 mod idle;
+mod knock;
 mod lines;
 mod overload;
 mod reactors;
@@ -111,6 +112,8 @@ pub enum Row {
     N24,
     /// User instructions per message, by callgrind.
     Instructions,
+    /// 19,800 that connect at once, into a short queue and into a long one.
+    Storm,
     /// Quiet connections while crowds are turned away: half-sent messages, peers that never read, tricklers, connects
     /// beyond the cap. Only if named.
     Overload,
@@ -169,6 +172,7 @@ fn run_row(row: Row, options: &Options, report: &mut Report) -> io::Result<()> {
         Row::N22 => turns::longest(report, options),
         Row::N23 => websocket::n23(report, options),
         Row::N24 => websocket::n24(report, options),
+        Row::Storm => knock::storms(report, options),
         Row::Overload => overload::quiet_beside_crowds(report, options),
         Row::Churn => soak::churn(report, options),
         Row::Instructions => counted::instructions(report, options, all),

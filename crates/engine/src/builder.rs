@@ -56,6 +56,11 @@ impl Builder {
 
     /// Connections that wait to be accepted, per listener; the kernel caps it at `net.core.somaxconn`. 4,096 by default,
     /// 1 to 65,535.
+    ///
+    /// Who finds the queue full is dropped by the kernel, and his own kernel knocks again: after a second, and so on. Nobody
+    /// is refused, but where SYN cookies are in use (`net.ipv4.tcp_syncookies`) one who was told that he is connected may
+    /// have been forgotten by the server's kernel, until he sends something. So where the server speaks first the queue
+    /// should be long enough for the storms that are expected.
     pub fn backlog(mut self, connections: usize) -> Self {
         self.options.backlog = connections;
         self

@@ -12,6 +12,9 @@ use crate::{
 const CHUNK_BITS: u32 = 12;
 const CHUNK: usize = 1 << CHUNK_BITS;
 
+/// Slots looked at in search of connections before others have their turn.
+const LOOKS: usize = 4 * CHUNK;
+
 fn place(key: Key) -> (usize, usize) {
     ((key.0 >> CHUNK_BITS) as usize, key.0 as usize % CHUNK)
 }
@@ -110,6 +113,30 @@ impl Connections {
         Some(removed)
     }
 
+    /// Puts the keys in use from `from` on into `found`, as many as it has room for: how many they are, and where to look for
+    /// the next ones, nowhere when there are none. Who looks stops after [`LOOKS`] slots: those that stand empty take time too.
+    pub(crate) fn some_keys_from(&self, from: Key, found: &mut [Key]) -> (usize, Option<Key>) {
+        let (mut count, mut looks) = (0, 0);
+        let (mut chunk, mut slot) = place(from);
+        while let Some(slab) = self.chunks.get(chunk) {
+            let slots = if slab.as_ref().is_some_and(|slab| !slab.is_empty()) { CHUNK } else { 0 };
+            while slot < slots {
+                let key = Key((chunk << CHUNK_BITS | slot) as u32);
+                if count == found.len() || looks == LOOKS {
+                    return (count, Some(key));
+                }
+                looks += 1;
+                slot += 1;
+                if self.get(key).is_some() {
+                    found[count] = key;
+                    count += 1;
+                }
+            }
+            (chunk, slot) = (chunk + 1, 0);
+        }
+        (count, None)
+    }
+
     /// The keys in use from `from` on.
     pub(crate) fn keys_from(&self, from: Key) -> impl Iterator<Item = Key> + '_ {
         let (first, slot) = place(from);
@@ -128,11 +155,13 @@ impl Connections {
         self.chunks.len() > 1
     }
 
-    /// Frees the emptied chunks but for the lowest one; `also` is told each chunk freed. How many were.
-    pub(crate) fn shrink(&mut self, mut also: impl FnMut(usize)) -> usize {
+    /// Frees the emptied chunks but for the lowest one, the highest first, and `most` of them at most; `also` is told each
+    /// chunk freed. How many were.
+    pub(crate) fn shrink(&mut self, most: usize, mut also: impl FnMut(usize)) -> usize {
         let mut freed = 0;
-        let chunks = self.chunks.iter_mut().enumerate().skip(1);
-        for (index, chunk) in chunks.filter(|(_, chunk)| chunk.as_ref().is_some_and(Slab::is_empty)) {
+        let chunks = self.chunks.iter_mut().enumerate().skip(1).rev();
+        let empty = chunks.filter(|(_, chunk)| chunk.as_ref().is_some_and(Slab::is_empty));
+        for (index, chunk) in empty.take(most) {
             *chunk = None;
             also(index);
             freed += 1;
@@ -215,6 +244,47 @@ mod tests {
     }
 
     #[test]
+    fn no_connection_moves_while_others_come() {
+        let mut connections = Connections::new(ReactorId(0));
+        let mut sessions = Sessions::<u64>::new();
+        let mut places = Vec::new();
+        for n in 0..50 * CHUNK {
+            let key = connections.insert(connection()).ok().unwrap().key();
+            sessions.insert(key, n as u64);
+            if n % 1000 == 0 {
+                let place = std::ptr::from_ref(connections.get(key).unwrap()).addr();
+                places.push((key, place, std::ptr::from_ref(sessions.get_mut(key).unwrap()).addr()));
+            }
+        }
+        for (key, place, session) in places {
+            assert_eq!(std::ptr::from_ref(connections.get(key).unwrap()).addr(), place);
+            assert_eq!(std::ptr::from_ref(sessions.get_mut(key).unwrap()).addr(), session);
+        }
+    }
+
+    #[test]
+    fn a_look_for_few_among_very_many_empty_slots_is_cut_into_slices() {
+        let mut connections = Connections::new(ReactorId(0));
+        let ids: Vec<_> = (0..10 * CHUNK).map(|_| connections.insert(connection()).ok().unwrap()).collect();
+        let (few, gone) = ids.iter().partition::<Vec<ConnId>, _>(|id| id.key().0 as usize % CHUNK == 77);
+        gone.iter().for_each(|id| drop(connections.remove(id.key())));
+        let (mut found, mut looks, mut next) = (Vec::new(), 0, Some(Key(0)));
+        while let Some(from) = next {
+            let mut keys = [Key(0); 512];
+            let (count, on) = connections.some_keys_from(from, &mut keys);
+            assert!(count <= LOOKS / CHUNK);
+            found.extend(&keys[..count]);
+            (looks, next) = (looks + 1, on);
+        }
+        assert_eq!(found, few.iter().map(|id| id.key()).collect::<Vec<_>>());
+        assert_eq!(looks, 3);
+        let mut keys = [Key(0); 2];
+        let (count, next) = connections.some_keys_from(Key(0), &mut keys);
+        assert_eq!((&keys[..count], next.is_some()), (&found[..2], true));
+        assert_eq!(connections.some_keys_from(Key(u32::MAX >> 8), &mut keys), (0, None));
+    }
+
+    #[test]
     fn the_lowest_chunk_with_room_comes_first_and_emptied_ones_are_freed() {
         let mut connections = Connections::new(ReactorId(0));
         let ids: Vec<_> = (0..3 * CHUNK).map(|_| connections.insert(connection()).ok().unwrap()).collect();
@@ -223,14 +293,14 @@ mod tests {
             connections.remove(id.key());
         }
         let mut freed = Vec::new();
-        assert_eq!(connections.shrink(|chunk| freed.push(chunk)), 1);
+        assert_eq!(connections.shrink(usize::MAX, |chunk| freed.push(chunk)), 1);
         assert_eq!(freed, [1]);
         assert_eq!(connections.keys_from(Key(0)).collect::<Vec<_>>(), [survivor.key()]);
         assert!(connections.keys_from(Key(survivor.key().0 + 1)).next().is_none());
         let next = connections.insert(connection()).ok().unwrap();
         assert!(next.key().0 < CHUNK as u32);
         connections.remove(survivor.key());
-        connections.shrink(|_| ());
+        connections.shrink(usize::MAX, |_| ());
         assert!(!connections.has_spare_room());
         assert_eq!(connections.len(), 1);
     }

@@ -34,6 +34,7 @@ mod poster;
 mod profile;
 mod protocol;
 mod proxy_protocol;
+mod queue;
 mod reactor;
 mod reply;
 mod resolver;

@@ -123,9 +123,14 @@ impl<T: Copy> Entries<T> {
         }
     }
 
-    /// Gives back the chunks in which nothing is in use. Looks at each chunk once.
-    pub(crate) fn shrink(&mut self) {
-        for (number, chunk) in self.chunks.iter_mut().enumerate().filter(|(_, chunk)| chunk.in_use == 0) {
+    /// Gives back the chunks in which nothing is in use, the highest first, `most` of them at most; how many. Looks at each
+    /// chunk once.
+    pub(crate) fn shrink(&mut self, most: usize) -> usize {
+        let mut given_back = 0;
+        let chunks = self.chunks.iter_mut().enumerate().rev();
+        let empty = chunks.filter(|(_, chunk)| chunk.in_use == 0 && chunk.entries.is_some());
+        for (number, chunk) in empty.take(most) {
+            given_back += 1;
             *chunk = Chunk { entries: None, vacant: None, in_use: 0 };
             self.with_room[number / 64] &= !(1 << (number % 64));
         }
@@ -135,6 +140,7 @@ impl<T: Copy> Entries<T> {
         self.with_room.truncate(kept.div_ceil(64));
         self.with_room.shrink_to_fit();
         self.lowest = self.first_with_room(0);
+        given_back
     }
 
     /// Bytes held on the heap.

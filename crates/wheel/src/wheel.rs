@@ -375,7 +375,23 @@ impl<T: Copy> Wheel<T> {
     /// assert_eq!(wheel.memory(), empty);
     /// ```
     pub fn shrink(&mut self) {
-        self.entries.shrink();
+        self.shrink_some(usize::MAX);
+    }
+
+    /// The same of `most` chunks at most, the highest first; how many it gave back. For whoever has others to serve in
+    /// between: each chunk is 24 KiB (of `u64`s), for which the allocator may ask the system.
+    ///
+    /// ```
+    /// use wheelhouse_wheel::{Tick, Wheel};
+    ///
+    /// let mut wheel = Wheel::new(Tick::new(0));
+    /// let keys: Vec<_> = (0..5_000_u64).map(|n| wheel.schedule(Tick::new(1), n)).collect();
+    /// keys.into_iter().for_each(|key| drop(wheel.cancel(key)));
+    ///
+    /// assert_eq!((wheel.shrink_some(2), wheel.shrink_some(2), wheel.shrink_some(2)), (2, 2, 1));
+    /// ```
+    pub fn shrink_some(&mut self, most: usize) -> usize {
+        self.entries.shrink(most)
     }
 
     /// Moves up to `budget` entries of the slot being taken apart to where they belong from here, and

@@ -33,6 +33,7 @@ use crate::{
     outbound::Outbound,
     profile::{Profile, Profiles},
     protocol::Frame,
+    queue::Queue,
     shared::{Local, Shared},
     stats::Counters,
     watched::Watched,
@@ -85,12 +86,14 @@ pub(crate) struct Core {
     pub(super) dirty: VecDeque<ConnId>,
     /// Whose `on_writable` is due.
     pub(super) writable: VecDeque<ConnId>,
-    pub(super) doomed: VecDeque<Doomed>,
+    pub(super) doomed: Queue<Doomed>,
     /// Panics of protocols, which `on_panic` is to be told of.
     pub(super) panicked: Vec<Box<dyn Any + Send>>,
     pub(super) stopping: bool,
     pub(super) draining: Option<Draining>,
     pub(super) housekeeping: bool,
+    /// Chunks of connections that it has given back so far.
+    pub(super) chunks_freed: usize,
     /// To be taken out at the end of the turn.
     pub(super) detaching: Vec<ConnId>,
     /// Adopted, and to be opened, each with its first input.
@@ -98,6 +101,8 @@ pub(crate) struct Core {
     pub(super) watched: Watched,
     /// Who holds buffer memory, and some who have given it back.
     pub(super) holding: Vec<ConnId>,
+    /// Up to where that list was last looked through for those who are gone.
+    pub(super) swept: usize,
     /// Who held most when last looked, the greatest last.
     pub(super) holders: Vec<(usize, ConnId)>,
 }
@@ -142,15 +147,17 @@ impl Core {
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             writable: VecDeque::new(),
-            doomed: VecDeque::new(),
+            doomed: Queue::new(),
             panicked: Vec::new(),
             stopping: false,
             draining: None,
             housekeeping: false,
+            chunks_freed: 0,
             detaching: Vec::new(),
             adopted: Vec::new(),
             watched: Watched::default(),
             holding: Vec::new(),
+            swept: 0,
             holders: Vec::new(),
             clock,
             shared,

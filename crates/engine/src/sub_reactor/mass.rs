@@ -129,19 +129,18 @@ impl Core {
             }
             return (met, *next == to.len());
         }
-        let (mut keys, mut count) = ([Key(0); PIECE], 0);
-        for (place, key) in keys.iter_mut().zip(self.connections.keys_from(mass.cursor)) {
-            *place = key;
-            count += 1;
-        }
-        mass.cursor = keys[..count].last().map_or(mass.cursor, |last| Key(last.0 + 1));
-        let is_done = count < PIECE;
-        for &key in &keys[..count] {
+        let mut keys = [Key(0); PIECE];
+        let (count, next) = self.connections.some_keys_from(mass.cursor, &mut keys);
+        let keys = &keys[..count];
+        mass.cursor = next.or(keys.last().map(|last| Key(last.0 + 1))).unwrap_or(mass.cursor);
+        // Where the search was cut short, the turn's share is spent on looking.
+        let met = if next.is_some() && count < PIECE { SLICE } else { count };
+        for &key in keys {
             if !self.came_later(key, mass) && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
                 self.do_one(key, &mut mass.work);
             }
         }
-        (count, is_done)
+        (met, next.is_none())
     }
 
     fn came_later(&self, key: Key, mass: &Mass) -> bool {

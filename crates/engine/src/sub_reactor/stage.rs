@@ -135,7 +135,7 @@ impl<H: Handler> Stage<H> {
     /// The first so many.
     fn bury(&mut self, count: usize) {
         for index in 0..count {
-            let doomed = &mut self.core.doomed[index];
+            let Some(doomed) = self.core.doomed.get_mut(index) else { break };
             let key = doomed.key;
             let (reason, error, unsent) = (doomed.reason, doomed.error.take(), doomed.unsent);
             self.core.disarm(key);
@@ -145,14 +145,13 @@ impl<H: Handler> Stage<H> {
             self.tell_closed(Doomed { key, reason, error, unsent });
         }
         let mut taken_out = Vec::new();
-        for index in 0..count {
-            let Doomed { key, reason, .. } = self.core.doomed[index];
+        for _ in 0..count {
+            let Some(Doomed { key, reason, .. }) = self.core.doomed.pop_front() else { break };
             match reason {
                 CloseReason::Detached => taken_out.extend(self.core.hand_over(key)),
                 _ => self.core.dispose(key),
             }
         }
-        self.core.doomed.drain(..count);
         for Inheritance { heir, detached } in taken_out {
             self.call_reactor(|_, _| heir(detached));
         }
@@ -305,12 +304,17 @@ impl<H: Handler> Stage<H> {
         self.call_reactor(|handler, reactor| handler.on_reactor_timer(reactor, kind));
     }
 
-    /// After a storm: what it left empty goes back to the system.
+    /// After a storm: what it left empty goes back to the system, the chunks over several turns.
     fn tidy(&mut self) {
-        self.core.housekeeping = false;
         let (sessions, core) = (&mut self.sessions, &mut self.core);
-        let freed = core.connections.shrink(|chunk| sessions.free_chunk(chunk));
-        core.wheel.shrink();
+        let freed = core.connections.shrink(super::CHUNKS_FREED, |chunk| sessions.free_chunk(chunk));
+        let timers_freed = core.wheel.shrink_some(super::TIMER_CHUNKS_FREED);
+        core.chunks_freed += freed;
+        if freed == super::CHUNKS_FREED || timers_freed == super::TIMER_CHUNKS_FREED {
+            return core.schedule_chore(Due::Housekeeping, Duration::ZERO);
+        }
+        core.housekeeping = false;
+        let freed = std::mem::take(&mut core.chunks_freed);
         let (kept, much) = (core.pool.kept(), core.has_much_to_give_back());
         core.most = core.in_use();
         core.pool.trim(0);

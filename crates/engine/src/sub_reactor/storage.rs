@@ -117,7 +117,7 @@ impl Core {
     fn free_the_doomed(&mut self) -> bool {
         let before = self.buffered();
         for index in 0..self.doomed.len().min(SLICE) {
-            let Doomed { key, reason, .. } = self.doomed[index];
+            let Some(&mut Doomed { key, reason, .. }) = self.doomed.get_mut(index) else { break };
             if reason != CloseReason::Detached {
                 self.free_buffers(key);
             }
@@ -173,10 +173,22 @@ impl Core {
         }
         connection.flags |= Flags::HOLDS;
         self.holding.push(id);
-        if self.holding.len() > 2 * self.connections.len() + 1024 {
-            // Nobody had to give way for long: most of those on the list are gone.
-            let connections = &mut self.connections;
-            self.holding.retain(|&id| connections.find(id).is_some());
+        self.sweep_holding();
+    }
+
+    /// Nobody may have to give way for long, while connections come and go: for each that comes onto the list two are looked
+    /// at, and those that are gone leave it. So it is never much longer than there are connections, and never gone through
+    /// at once.
+    fn sweep_holding(&mut self) {
+        for _ in 0..2 {
+            let Some(&id) = self.holding.get(self.swept) else {
+                self.swept = 0;
+                continue;
+            };
+            match self.connections.find(id) {
+                Some(_) => self.swept += 1,
+                None => drop(self.holding.swap_remove(self.swept)),
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use nix::time::{ClockId, clock_gettime};
+
 use super::socket::Ready;
 use crate::{
     Action, Closed, Conn, ConnId, Handle, Handler, Listener, ListenerId, Message, Reactor,
@@ -18,7 +20,7 @@ use crate::{
     mailbox::Command,
     options::Options,
     parts::Parts,
-    sub_reactor::{COMMANDS, Core, SubReactor},
+    sub_reactor::{COMMANDS, Core, SubReactor, TIDY_AFTER},
 };
 
 /// Sockets by their sequence numbers.
@@ -95,12 +97,15 @@ impl Simulator for Calls {
     }
 }
 
-/// Counts, and does nothing by itself.
+/// Counts, and does nothing by itself but answer the one who talks.
 #[derive(Default)]
 pub(super) struct Member {
     pub(super) ids: Vec<ConnId>,
     pub(super) callbacks: usize,
     pub(super) closed: usize,
+    /// Who is answered, and how often that was.
+    talker: Option<ConnId>,
+    answers: usize,
 }
 
 impl Handler for Member {
@@ -112,8 +117,13 @@ impl Handler for Member {
         Action::Continue
     }
 
-    fn on_message(&mut self, _: &mut Conn<'_>, _: &mut u8, _: Message<'_>) -> Action {
-        self.callbacks += 1;
+    fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut u8, message: Message<'_>) -> Action {
+        if self.talker == Some(conn.id()) {
+            self.answers += 1;
+            conn.send(message);
+        } else {
+            self.callbacks += 1;
+        }
         Action::Continue
     }
 
@@ -123,22 +133,25 @@ impl Handler for Member {
     }
 }
 
-/// What one turn did.
+/// What one turn did, but for the one who talks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
     pub(super) callbacks: usize,
     pub(super) sends: usize,
     pub(super) fins: usize,
     pub(super) closes: usize,
+    /// What it took of a processor.
+    pub(super) cpu: Duration,
 }
 
 impl Done {
-    fn most(self, other: Done) -> Done {
+    pub(super) fn most(self, other: Done) -> Done {
         Done {
             callbacks: self.callbacks.max(other.callbacks),
             sends: self.sends.max(other.sends),
             fins: self.fins.max(other.fins),
             closes: self.closes.max(other.closes),
+            cpu: self.cpu.max(other.cpu),
         }
     }
 }
@@ -191,20 +204,49 @@ impl Crowd {
         most
     }
 
+    /// Somebody asks something in every turn from now on, and must be answered in the same. He is never idle.
+    pub(super) fn accept_talker(&mut self) {
+        self.accept(1);
+        let talker = self.reactor.stage.handler.ids.pop().expect("it is there");
+        self.reactor.stage.core.set_idle_timeout(talker.key(), None);
+        self.reactor.stage.handler.talker = Some(talker);
+    }
+
     /// One turn with these events.
     pub(super) fn turn(&mut self, events: &[(ConnId, Ready)]) -> Done {
         let before = self.reactor.stage.handler.callbacks;
+        let begun = cpu_time();
         for &(id, ready) in events {
             self.reactor.stage.serve(id, ready.told(), &mut self.reactor.buffer);
         }
+        let talked = self.talk();
         self.goes_on = self.reactor.work();
+        let cpu = cpu_time() - begun;
         let mut sockets = self.sockets.borrow_mut();
+        if let Some((talker, taken)) = talked {
+            assert!(*sockets.taken(talker) >= taken + QUESTION, "who talks waited for the others");
+            sockets.sends -= 1;
+        }
         Done {
             callbacks: self.reactor.stage.handler.callbacks - before,
             sends: std::mem::take(&mut sockets.sends),
             fins: std::mem::take(&mut sockets.fins),
             closes: std::mem::take(&mut sockets.closes),
+            cpu,
         }
+    }
+
+    /// The talker's question is there: who he is, and how much he has been sent before.
+    fn talk(&mut self) -> Option<(Sequence, u32)> {
+        let SubReactor { stage, buffer, .. } = &mut self.reactor;
+        let talker = stage.handler.talker.filter(|&talker| stage.core.is_here(talker))?;
+        let taken = {
+            let mut sockets = self.sockets.borrow_mut();
+            *sockets.waiting(talker.sequence()) += QUESTION;
+            *sockets.taken(talker.sequence())
+        };
+        stage.serve(talker, Ready::IN.told(), buffer);
+        Some((talker.sequence(), taken))
     }
 
     /// Turns until the reactor would sleep; the greatest of them.
@@ -243,4 +285,23 @@ impl Crowd {
         let core = &mut self.reactor.stage.core;
         core.clock.advance(core.clock.now() + time);
     }
+
+    /// What a storm has left behind goes back, over as many ticks as that takes; the greatest turn of it.
+    pub(super) fn tidy(&mut self) -> Done {
+        let mut most = Done::default();
+        self.pass(TIDY_AFTER);
+        while self.core().housekeeping {
+            self.pass(Duration::from_millis(1));
+            most = most.most(self.turn(&[]));
+        }
+        most
+    }
+}
+
+/// Bytes that the talker asks with.
+const QUESTION: u32 = 4;
+
+/// What this thread has used of a processor.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has that clock").into()
 }
