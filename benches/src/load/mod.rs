@@ -2,14 +2,18 @@
 //!
 //! Each pattern of traffic is a plan that runs to its end and returns what it saw.
 
+pub mod abuse;
 pub mod broadcast;
 pub mod churn;
 pub mod echo;
 pub mod flood;
+pub mod handshakes;
 pub mod idle;
 pub mod overload;
 mod quiet;
+pub mod sealed;
 pub mod storm;
+pub mod waves;
 mod wire;
 
 use std::io;
@@ -79,6 +83,12 @@ impl Outcome {
             "max_ns": self.latencies.max(),
         })
     }
+}
+
+/// Tells the runner that the measured stretch is next, and waits for its word: it looks at the server meanwhile.
+fn await_word() -> io::Result<()> {
+    println!("{}", json!({ "warm": true }));
+    io::stdin().read_line(&mut String::new()).map(drop)
 }
 
 /// CPU time of both ends at one moment.
