@@ -149,7 +149,7 @@ struct Echo {
     /// All connections send at once, and all have their answer before they send again: so it is over TLS in any case.
     #[arg(long)]
     waves: bool,
-    /// Say when all is warm, and wait for a line before measuring.
+    /// Say so before measuring and after, and wait for a line each time.
     #[arg(long)]
     waits: bool,
     /// Bursts on each connection before measuring.

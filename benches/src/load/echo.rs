@@ -29,7 +29,7 @@ pub struct Plan {
     pub warm_up: Limit,
     /// How long to measure, likewise.
     pub measure: Limit,
-    /// Wait for a line on standard input before measuring.
+    /// Wait for a line on standard input before measuring, and after.
     pub waits: bool,
 }
 
@@ -49,6 +49,9 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
     let before = Spent::at_rest(plan.server)?;
     let elapsed = crowd.stretch(plan.measure)?;
     let spent = Spent::at_rest(plan.server)?.since(&before);
+    if plan.waits {
+        await_word()?;
+    }
     Ok(Outcome {
         messages: (crowd.bursts - bursts) * plan.depth as u64,
         elapsed,

@@ -85,9 +85,10 @@ impl Outcome {
     }
 }
 
-/// Tells the runner that the measured stretch is next, and waits for its word: it looks at the server meanwhile.
+/// Tells the runner that the measured stretch is next, or over, and waits for its word: it looks at the server meanwhile,
+/// which is at rest and has all its connections.
 fn await_word() -> io::Result<()> {
-    println!("{}", json!({ "warm": true }));
+    println!("{}", json!({ "waits": true }));
     io::stdin().read_line(&mut String::new()).map(drop)
 }
 

@@ -33,6 +33,9 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
     let before = Spent::at_rest(plan.server)?;
     let elapsed = sea.stretch(plan.measure)?;
     let spent = Spent::at_rest(plan.server)?.since(&before);
+    if plan.waits {
+        await_word()?;
+    }
     Ok(Outcome {
         messages: (sea.waves - waves) * (plan.connections * plan.depth) as u64,
         elapsed,

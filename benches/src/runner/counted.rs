@@ -98,7 +98,8 @@ pub(crate) fn allocations_of(
         running.saw()?;
         let extra = count()? - before - (before - first);
         let per_message = extra / load.messages(load.bursts[1]);
-        drop(running);
+        running.tell_to_go_on()?;
+        running.into_json()?;
         server.stop()?;
         let goal = if per_message < 0.000_5 { "0: met" } else { "0: missed" };
         report.line(&format!("{} | {} | {per_message:.6} | {goal}", ours.name, load.title));
