@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use wheelhouse::{Address, Builder, Engine, Framing, Handle, Handler, Listener};
 
-use crate::server;
+use crate::{secure, server};
 
 /// Options that each of them takes.
 #[derive(Args, Debug, Clone)]
@@ -31,14 +31,17 @@ impl Options {
         self.builder_of("tcp", framing)
     }
 
-    /// The same where it listens by another scheme: `ws`.
+    /// The same where it listens by another scheme: `ws`, `tls` or `wss`, with a certificate made for it.
     ///
     /// # Errors
     ///
     /// What the system refused.
     pub fn builder_of(&self, scheme: &str, framing: Framing) -> io::Result<Builder> {
         self.common.prepare()?;
-        let listener = Listener::new(format!("{scheme}://{}", self.common.listen)).framing(framing);
+        let mut listener = Listener::new(format!("{scheme}://{}", self.common.listen)).framing(framing);
+        if matches!(scheme, "tls" | "wss") {
+            listener = listener.tls(secure::tls()?);
+        }
         let builder = Engine::builder().listen(listener).reactors(1).reuse_port(self.reuse_port);
         Ok(match self.backlog {
             Some(backlog) => builder.backlog(backlog),

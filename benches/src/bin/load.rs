@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
-use wheelhouse_benches::load::{Limit, Over, broadcast, churn, echo, flood, idle, knock, overload, storm};
+use wheelhouse_benches::load::{
+    Limit, Over, abuse, broadcast, churn, echo, flood, handshakes, idle, knock, overload, storm, waves,
+};
 use wheelhouse_benches::machine;
 
 #[derive(Parser)]
@@ -70,6 +72,33 @@ enum Pattern {
         #[arg(long)]
         last: bool,
     },
+    /// Quiet WebSocket connections alone, alone again, and beside others that abuse the protocols.
+    Abuse {
+        /// Where the server speaks TLS.
+        #[arg(long)]
+        wss: SocketAddr,
+        #[arg(long)]
+        kind: abuse::Kind,
+        #[arg(long, default_value_t = 100)]
+        quiet: usize,
+        /// Milliseconds from one message of a quiet connection to its next.
+        #[arg(long, default_value_t = 10)]
+        every: u64,
+        /// Milliseconds of each of the three stretches.
+        #[arg(long, default_value_t = 1_000)]
+        stretch: u64,
+        /// The abuse comes last, and not between the other two stretches.
+        #[arg(long)]
+        last: bool,
+    },
+    /// Full handshakes of TLS on connections that are there before.
+    Handshakes {
+        /// Before measuring.
+        #[arg(long, default_value_t = 100)]
+        warm_up: usize,
+        #[arg(long, default_value_t = 300)]
+        count: usize,
+    },
     /// Opens connections and holds them until standard input closes.
     Idle {
         #[arg(long)]
@@ -125,6 +154,12 @@ struct Echo {
     size: usize,
     #[arg(long, default_value_t = 1)]
     depth: usize,
+    /// All connections send at once, and all have their answer before they send again: so it is over TLS in any case.
+    #[arg(long)]
+    waves: bool,
+    /// Say so before measuring and after, and wait for a line each time.
+    #[arg(long)]
+    waits: bool,
     /// Bursts on each connection before measuring.
     #[arg(long, default_value_t = 0)]
     warm_up: u64,
@@ -162,11 +197,12 @@ fn main() -> io::Result<()> {
     options.cpu.map_or(Ok(()), machine::pin)?;
     let (to, server) = (options.to, options.server_pid);
     match options.pattern {
-        Pattern::Echo(Echo { over, connections, size, depth, warm_up, bursts, millis }) => {
+        Pattern::Echo(Echo { over, connections, size, depth, waves, waits, warm_up, bursts, millis }) => {
             let measure = bursts.map_or(Limit::Time(Duration::from_millis(millis)), Limit::Count);
             let warm_up = Limit::Count(warm_up);
-            let plan = echo::Plan { to, server, over, connections, size, depth, warm_up, measure };
-            println!("{}", echo::run(&plan)?.to_json());
+            let plan = echo::Plan { to, server, over, connections, size, depth, warm_up, measure, waits };
+            let outcome = if waves || over.is_sealed() { waves::run(&plan) } else { echo::run(&plan) }?;
+            println!("{}", outcome.to_json());
         }
         Pattern::Churn(Churn { threads, concurrent, size, warm_up, count, millis }) => {
             let time = |millis| Limit::Time(Duration::from_millis(millis));
@@ -189,6 +225,19 @@ fn main() -> io::Result<()> {
             let (warm_up, measure) = (Limit::Count(warm_up), Limit::Time(Duration::from_millis(millis)));
             let plan = broadcast::Plan { to, server, connections, size, warm_up, measure };
             println!("{}", broadcast::run(&plan)?.to_json());
+        }
+        Pattern::Abuse { wss, kind, quiet, every, stretch, last: is_last } => {
+            let (every, stretch) = (Duration::from_millis(every), Duration::from_millis(stretch));
+            let plan = abuse::Plan { to, wss, kind, quiet, every, stretch, is_last };
+            println!("{}", abuse::run(&plan)?.to_json());
+        }
+        Pattern::Handshakes { warm_up, count } => {
+            println!("{}", handshakes::run(&handshakes::Plan { to, server, warm_up, count })?);
+        }
+        Pattern::Idle { connections, over, size, .. } if over.is_sealed() => {
+            let held = idle::open_sealed(to, over, connections, size)?;
+            println!("{}", json!({ "open": held.len() }));
+            until_input_closes()?;
         }
         Pattern::Idle { connections, over, size, at_once } => {
             let held = match at_once {

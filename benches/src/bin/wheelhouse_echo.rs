@@ -1,4 +1,4 @@
-//! The engine's echo server, over TCP or WebSocket: one reactor or several, which listen for themselves or are handed
+//! The engine's echo server, over TCP, WebSocket and TLS: one reactor or several, which listen for themselves or are handed
 //! their connections.
 
 #![expect(unsafe_code, reason = "an allocator that counts is an implementation of an unsafe trait")]
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use wheelhouse::{
-    Action, Audience, Conn, Deflate, Framing, Handle, Handler, LengthDelimited, Message, WebSocket,
+    Action, Audience, Conn, Deflate, Framing, Handle, Handler, LengthDelimited, Listener, Message, WebSocket,
 };
-use wheelhouse_benches::{engine, server};
+use wheelhouse_benches::{engine, secure, server};
 
 #[derive(Parser)]
 struct Options {
@@ -30,6 +30,15 @@ struct Options {
     /// Messages are WebSocket's.
     #[arg(long)]
     ws: bool,
+    /// What is spoken is spoken over TLS.
+    #[arg(long, conflicts_with = "framed")]
+    tls: bool,
+    /// Listen for WebSocket over TLS too, at an address that the question `wss` is answered with.
+    #[arg(long)]
+    and_wss: bool,
+    /// Seconds that a handshake may take; the default if absent.
+    #[arg(long)]
+    handshake_timeout: Option<u64>,
     /// Compress them, where the client can, at this level.
     #[arg(long, requires = "ws")]
     deflate: Option<u32>,
@@ -66,13 +75,21 @@ impl Handler for Echo {
 fn main() -> io::Result<()> {
     let options = Options::parse();
     let (scheme, framing) = match (options.ws, options.framed) {
-        (true, _) => ("ws", Framing::websocket(websocket(options.deflate))),
-        (false, true) => ("tcp", Framing::length_delimited(LengthDelimited::u32_be())),
-        (false, false) => ("tcp", Framing::raw()),
+        (true, _) => (["ws", "wss"], Framing::websocket(websocket(options.deflate))),
+        (false, true) => (["tcp", "tls"], Framing::length_delimited(LengthDelimited::u32_be())),
+        (false, false) => (["tcp", "tls"], Framing::raw()),
     };
+    let scheme = scheme[usize::from(options.tls)];
     let mut builder = options.engine.builder_of(scheme, framing)?.reactors(options.reactors);
     if let Some(seconds) = options.idle_timeout {
         builder = builder.idle_timeout(Duration::from_secs(seconds));
+    }
+    if options.and_wss {
+        let framing = Framing::websocket(websocket(options.deflate));
+        builder = builder.listen(Listener::new("wss://127.0.0.1:0").tls(secure::tls()?).framing(framing));
+    }
+    if let Some(seconds) = options.handshake_timeout {
+        builder = builder.handshake_timeout(Duration::from_secs(seconds));
     }
     if let Some(bytes) = options.send_buffer {
         builder = builder.send_buffer(bytes);
@@ -82,9 +99,10 @@ fn main() -> io::Result<()> {
     engine::announce(&engine)?;
 
     COUNTING.store(options.count_allocations, Ordering::Relaxed);
+    let wss = engine.addresses().get(1).map(ToString::to_string).unwrap_or_default();
     let handle = engine.handle();
     let asked = handle.clone();
-    server::attend_input(move |question| answer(question, &asked), move || handle.shutdown());
+    server::attend_input(move |question| answer(question, &wss, &asked), move || handle.shutdown());
     engine.run().map_err(io::Error::other)
 }
 
@@ -97,8 +115,9 @@ fn websocket(level: Option<u32>) -> WebSocket {
     }
 }
 
-fn answer(question: &str, handle: &Handle) -> String {
+fn answer(question: &str, wss: &str, handle: &Handle) -> String {
     match question {
+        "wss" => wss.trim_start_matches("tcp://").to_owned(),
         "allocations" => ALLOCATIONS.load(Ordering::Relaxed).to_string(),
         "counters" => engine::counters(handle).to_string(),
         _ => format!("no answer to {question:?}"),

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::wire::{Over, Wire};
-use super::{Limit, Outcome, Spent, histogram, wait, watch};
+use super::{Limit, Outcome, Spent, await_word, histogram, wait, watch};
 
 /// Traffic to make. A burst is `depth` messages in one write; the next leaves when all of it is back.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Plan {
     pub warm_up: Limit,
     /// How long to measure, likewise.
     pub measure: Limit,
+    /// Wait for a line on standard input before measuring, and after.
+    pub waits: bool,
 }
 
 /// Runs the plan.
@@ -39,11 +41,17 @@ pub struct Plan {
 pub fn run(plan: &Plan) -> io::Result<Outcome> {
     let mut crowd = Crowd::gather(plan)?;
     crowd.stretch(plan.warm_up)?;
+    if plan.waits {
+        await_word()?;
+    }
     let bursts = crowd.bursts;
     crowd.latencies.reset();
     let before = Spent::at_rest(plan.server)?;
     let elapsed = crowd.stretch(plan.measure)?;
     let spent = Spent::at_rest(plan.server)?.since(&before);
+    if plan.waits {
+        await_word()?;
+    }
     Ok(Outcome {
         messages: (crowd.bursts - bursts) * plan.depth as u64,
         elapsed,
@@ -62,7 +70,8 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
 pub fn open_at_once(to: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
     let once = Limit::Count(1);
     let (server, over, size, depth) = (None, Over::Tcp, 64, 1);
-    let plan = Plan { to, server, over, connections: count, size, depth, warm_up: once, measure: once };
+    let (warm_up, measure, waits) = (once, once, false);
+    let plan = Plan { to, server, over, connections: count, size, depth, warm_up, measure, waits };
     let mut crowd = Crowd::gather(&plan)?;
     crowd.stretch(plan.warm_up)?;
     Ok(crowd.peers.into_iter().map(|peer| peer.socket).collect())

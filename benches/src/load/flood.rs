@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::quiet::{Beside, Quiet, Stretch};
-use super::{PATIENCE_MS, connect};
+use super::{Over, PATIENCE_MS, connect};
 
 /// Bytes of the flood handled between two looks at the quiet ones: small, so that the load itself hardly
 /// delays them.
@@ -56,7 +56,7 @@ impl Outcome {
 ///
 /// What the system refused, an answer that is not the question, or one that does not come.
 pub fn run(plan: &Plan) -> io::Result<Outcome> {
-    let mut quiet = Quiet::gather(plan.to, plan.quiet, plan.every)?;
+    let mut quiet = Quiet::gather(plan.to, Over::Tcp, plan.quiet, plan.every)?;
     let mut flood = Flood { socket: connect(plan.to, 0)?, chunk: vec![b'!'; GULP], sent: 0, returned: 0 };
     let mut stretches = Vec::new();
     for place in 0..3 {

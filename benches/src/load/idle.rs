@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::sealed::Client;
 use super::wire::{Over, Wire};
 use super::{PATIENCE_MS, connect};
 
@@ -19,6 +20,21 @@ pub fn open(to: SocketAddr, over: Over, count: usize, size: usize) -> io::Result
     }
     let sockets = over.open(to, count)?.into_iter().enumerate();
     sockets.map(|(index, socket)| greet(socket, index, &mut wire)).collect()
+}
+
+/// The same over TLS.
+///
+/// # Errors
+///
+/// As [`open`], and a handshake that fails.
+pub fn open_sealed(to: SocketAddr, over: Over, count: usize, size: usize) -> io::Result<Vec<Client>> {
+    let mut wire = Wire::new(to, over, size, 1)?;
+    let mut clients = Client::open(to, over, count)?;
+    for (index, client) in clients.iter_mut().enumerate() {
+        let question = wire.question(index, 0).to_vec();
+        client.ask(&question, wire.answer(index, 0))?;
+    }
+    Ok(clients)
 }
 
 /// Blocking, one at a time: this is the way in, not what is measured.

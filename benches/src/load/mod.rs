@@ -2,15 +2,19 @@
 //!
 //! Each pattern of traffic is a plan that runs to its end and returns what it saw.
 
+pub mod abuse;
 pub mod broadcast;
 pub mod churn;
 pub mod echo;
 pub mod flood;
+pub mod handshakes;
 pub mod idle;
 pub mod knock;
 pub mod overload;
 mod quiet;
+pub mod sealed;
 pub mod storm;
+pub mod waves;
 mod wire;
 
 use std::io;
@@ -80,6 +84,13 @@ impl Outcome {
             "max_ns": self.latencies.max(),
         })
     }
+}
+
+/// Tells the runner that the measured stretch is next, or over, and waits for its word: it looks at the server meanwhile,
+/// which is at rest and has all its connections.
+fn await_word() -> io::Result<()> {
+    println!("{}", json!({ "waits": true }));
+    io::stdin().read_line(&mut String::new()).map(drop)
 }
 
 /// CPU time of both ends at one moment.

@@ -14,7 +14,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use serde_json::{Value, json};
 
 use super::quiet::{Beside, Quiet, Stretch};
-use super::{PATIENCE_MS, connect, socket, watch};
+use super::{Over, PATIENCE_MS, connect, socket, watch};
 
 /// What a crowd does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,7 +99,7 @@ const RECEIVE_BUFFER: usize = 2048;
 ///
 /// What the system refused, an answer that is not the question, or one that does not come.
 pub fn run(plan: &Plan) -> io::Result<Outcome> {
-    let mut quiet = Quiet::gather(plan.to, plan.quiet, plan.every)?;
+    let mut quiet = Quiet::gather(plan.to, Over::Tcp, plan.quiet, plan.every)?;
     let alone = quiet.stretch(plan.stretch, None)?;
     let mut again = None;
     if plan.is_last {

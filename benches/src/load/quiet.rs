@@ -14,7 +14,8 @@ use hdrhistogram::Histogram;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use serde_json::{Value, json};
 
-use super::{PATIENCE_MS, connect, histogram, watch};
+use super::wire::{client_frame, server_frame};
+use super::{Over, PATIENCE_MS, histogram, watch};
 use crate::machine;
 
 /// Bytes of a quiet message.
@@ -65,19 +66,25 @@ pub(super) struct Quiet {
     peers: Vec<Peer>,
     /// From one message of a connection to its next.
     every: Duration,
+    /// The message, and what comes back.
+    question: Vec<u8>,
+    answer: Vec<u8>,
 }
 
 impl Quiet {
     /// So many, each with a message due at every such time.
-    pub(super) fn gather(to: SocketAddr, count: usize, every: Duration) -> io::Result<Self> {
+    pub(super) fn gather(to: SocketAddr, over: Over, count: usize, every: Duration) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut peers = Vec::with_capacity(count);
-        for index in 0..count {
-            let socket = connect(to, index)?;
+        for (index, socket) in over.open(to, count)?.into_iter().enumerate() {
             watch(&epoll, &socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
             peers.push(Peer { socket, asked: VecDeque::new(), returned: 0 });
         }
-        Ok(Self { epoll, peers, every })
+        let (question, answer) = match over {
+            Over::Ws => (client_frame(0x82, &[b'?'; SIZE]), server_frame(0x82, &[b'?'; SIZE])),
+            _ => (vec![b'?'; SIZE], vec![b'?'; SIZE]),
+        };
+        Ok(Self { epoll, peers, every, question, answer })
     }
 
     /// They take turns, evenly spread over time, until the time is over, and what goes on beside them too; then what is
@@ -99,7 +106,7 @@ impl Quiet {
         loop {
             let ready = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
             for event in &events[..ready] {
-                waiting -= self.peers[event.data() as usize].receive(&mut latencies)?;
+                waiting -= self.peers[event.data() as usize].receive(&self.answer, &mut latencies)?;
             }
             let now = Instant::now();
             longest_step = longest_step.max(now - looked);
@@ -108,7 +115,7 @@ impl Quiet {
                 end = now;
             }
             while due <= now && due < end {
-                self.peers[next].ask(due)?;
+                self.peers[next].ask(&self.question, due)?;
                 waiting += 1;
                 next = (next + 1) % self.peers.len();
                 due += step;
@@ -140,22 +147,23 @@ struct Peer {
 }
 
 impl Peer {
-    fn ask(&mut self, due: Instant) -> io::Result<()> {
+    fn ask(&mut self, question: &[u8], due: Instant) -> io::Result<()> {
         self.asked.push_back(due);
-        (&self.socket).write_all(&[b'?'; SIZE])
+        (&self.socket).write_all(question)
     }
 
     /// Takes in what has come; how many answers it completed.
-    fn receive(&mut self, latencies: &mut Histogram<u64>) -> io::Result<usize> {
+    fn receive(&mut self, answer: &[u8], latencies: &mut Histogram<u64>) -> io::Result<usize> {
         let mut inbox = [0; 64 * SIZE];
         let read = (&self.socket).read(&mut inbox)?;
-        if read == 0 || inbox[..read].iter().any(|byte| *byte != b'?') {
+        let expected = answer.iter().cycle().skip(self.returned);
+        if read == 0 || inbox[..read].iter().zip(expected).any(|(byte, expected)| byte != expected) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not the question"));
         }
         self.returned += read;
         let mut answered = 0;
-        while self.returned >= SIZE {
-            self.returned -= SIZE;
+        while self.returned >= answer.len() {
+            self.returned -= answer.len();
             answered += 1;
             let Some(due) = self.asked.pop_front() else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer that nobody asked for"));
@@ -172,6 +180,8 @@ mod tests {
 
     use super::*;
 
+    const MESSAGE: [u8; SIZE] = [b'?'; SIZE];
+
     /// A peer and the other end of its connection.
     fn pair() -> (Peer, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -184,19 +194,19 @@ mod tests {
     fn every_message_counts_from_when_it_was_due_though_an_earlier_one_waits() {
         let (mut peer, mut server) = pair();
         let long_ago = Instant::now().checked_sub(Duration::from_secs(50)).unwrap();
-        peer.ask(long_ago).unwrap();
-        peer.ask(long_ago + Duration::from_secs(40)).unwrap();
+        peer.ask(&MESSAGE, long_ago).unwrap();
+        peer.ask(&MESSAGE, long_ago + Duration::from_secs(40)).unwrap();
         let mut latencies = histogram().unwrap();
         let mut answered = 0;
         server.write_all(&[b'?'; SIZE + 1]).unwrap();
         while peer.returned + answered * SIZE < SIZE + 1 {
-            answered += peer.receive(&mut latencies).unwrap();
+            answered += peer.receive(&MESSAGE, &mut latencies).unwrap();
         }
         assert_eq!((answered, latencies.len()), (1, 1));
         assert!(latencies.max() >= 49_900_000_000, "{}", latencies.max());
         server.write_all(&[b'?'; SIZE - 1]).unwrap();
         while answered < 2 {
-            answered += peer.receive(&mut latencies).unwrap();
+            answered += peer.receive(&MESSAGE, &mut latencies).unwrap();
         }
         assert!((9_900_000_000..49_900_000_000).contains(&latencies.min()), "{}", latencies.min());
     }
@@ -205,6 +215,6 @@ mod tests {
     fn an_answer_to_nothing_is_an_error() {
         let (mut peer, mut server) = pair();
         server.write_all(&[b'?'; SIZE]).unwrap();
-        assert!(peer.receive(&mut histogram().unwrap()).is_err());
+        assert!(peer.receive(&MESSAGE, &mut histogram().unwrap()).is_err());
     }
 }

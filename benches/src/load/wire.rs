@@ -20,12 +20,31 @@ pub enum Over {
     Ws,
     /// WebSocket with permessage-deflate, nothing carried over between messages: JSON in text messages.
     WsDeflate,
+    /// Bytes as they come, over TLS.
+    Tls,
+    /// WebSocket over TLS.
+    Wss,
 }
 
 /// Connections that are on their way in at a time: the shortest backlog of a server here has room for 512.
 const BATCH: usize = 256;
 
 impl Over {
+    /// Whether it is sealed: then connections are opened by [`super::sealed`].
+    #[must_use]
+    pub fn is_sealed(self) -> bool {
+        self != self.inside()
+    }
+
+    /// What is spoken under the seal.
+    pub(super) fn inside(self) -> Self {
+        match self {
+            Over::Tls => Over::Tcp,
+            Over::Wss => Over::Ws,
+            open => open,
+        }
+    }
+
     /// Opens connections that are ready for messages, non-blocking. Upgrades are asked for in batches: one after the
     /// other they take minutes where the machine has other things to do.
     ///
@@ -33,6 +52,9 @@ impl Over {
     ///
     /// What the system refused, or a server that does not upgrade.
     pub(super) fn open(self, to: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
+        if self.is_sealed() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{self:?} is not spoken here")));
+        }
         let mut sockets = Vec::with_capacity(count);
         while sockets.len() < count {
             let begin = sockets.len();
@@ -81,9 +103,10 @@ impl Wire {
     /// Those of asking.
     pub(super) fn new(to: SocketAddr, over: Over, size: usize, depth: usize) -> io::Result<Self> {
         let payload: Vec<u8> = (0..size * depth).map(|at| (at % 251) as u8).collect();
+        let over = over.inside();
         let bursts = match over {
-            Over::Tcp => vec![Burst { question: payload.clone(), answer: payload }],
-            Over::Ws => {
+            Over::Tcp | Over::Tls => vec![Burst { question: payload.clone(), answer: payload }],
+            Over::Ws | Over::Wss => {
                 let messages = || (0..depth).map(|at| &payload[at * size..(at + 1) * size]);
                 let question = messages().flat_map(|message| client_frame(0x82, message)).collect();
                 let answer = messages().flat_map(|message| server_frame(0x82, message)).collect();
@@ -119,16 +142,16 @@ impl Wire {
     fn burst(&mut self, connection: usize, number: u64) -> &Burst {
         let stamp = (connection as u64) << 40 | number;
         let which = match self.over {
-            Over::Tcp | Over::Ws => 0,
+            Over::Tcp | Over::Ws | Over::Tls | Over::Wss => 0,
             Over::WsDeflate => (connection as u64 + number) % VARIANTS,
         };
         let burst = &mut self.bursts[which as usize];
         match self.over {
-            Over::Tcp => {
+            Over::Tcp | Over::Tls => {
                 stamp_at(0, &mut burst.question, stamp, [0; 4]);
                 stamp_at(0, &mut burst.answer, stamp, [0; 4]);
             }
-            Over::Ws => {
+            Over::Ws | Over::Wss => {
                 let head = server_head_length(burst.answer[1]);
                 stamp_at(head + 4, &mut burst.question, stamp, MASK);
                 stamp_at(head, &mut burst.answer, stamp, [0; 4]);
@@ -178,7 +201,7 @@ fn learn(mut socket: &TcpStream, message: &[u8], depth: usize) -> io::Result<Bur
 }
 
 /// As RFC 7692 wants it (7.2.1): raw, and without the four bytes at the end of a flush.
-fn deflated(message: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn deflated(message: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(message.len() + 64);
     Compress::new(Compression::default(), false).compress_vec(message, &mut out, FlushCompress::Sync)?;
     match out.strip_suffix(&[0, 0, 0xff, 0xff]) {
@@ -252,17 +275,20 @@ fn read_frame(mut socket: &TcpStream) -> io::Result<Vec<u8>> {
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// The handshake of a client (RFC 6455, 4.1).
-fn ask_to_upgrade(mut socket: &TcpStream, deflate: bool) -> io::Result<()> {
-    let offer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-    let extensions = if deflate { format!("Sec-WebSocket-Extensions: {offer}\r\n") } else { String::new() };
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{extensions}\r\n"
-    );
-    socket.write_all(request.as_bytes())
+pub(super) fn ask_to_upgrade(mut socket: impl Write, deflate: bool) -> io::Result<()> {
+    socket.write_all(request(deflate).as_bytes())
 }
 
-fn see_upgraded(mut socket: &TcpStream, deflate: bool) -> io::Result<()> {
+pub(super) fn request(deflate: bool) -> String {
+    let offer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let extensions = if deflate { format!("Sec-WebSocket-Extensions: {offer}\r\n") } else { String::new() };
+    format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{extensions}\r\n"
+    )
+}
+
+pub(super) fn see_upgraded(mut socket: impl Read, deflate: bool) -> io::Result<()> {
     let mut answer = Vec::new();
     while end_of_head(&answer).is_none() {
         let mut more = [0; 1024];

@@ -121,6 +121,15 @@ impl Server {
     }
 }
 
+/// Runs a program that needs no other, on the servers' core, to its end; what it says.
+pub(crate) fn alone(program: &str, arguments: &[String], options: &Options) -> io::Result<Value> {
+    let mut line = priority(options);
+    line.push(contestant::path(program)?.into());
+    line.extend(["--cpu".into(), options.server_cpu.to_string().into()]);
+    line.extend(arguments.iter().map(OsString::from));
+    Load(Process::start(&line)?).into_json()
+}
+
 /// What comes before a program on its command line, to give it the priority asked for.
 fn priority(options: &Options) -> Vec<OsString> {
     let nice = |by| vec!["nice".into(), format!("--adjustment={by}").into()];
@@ -141,7 +150,13 @@ impl Load {
         self.0.input = None;
     }
 
-    /// The same; what it says last.
+    /// Lets a load go on that waits for it.
+    pub(crate) fn tell_to_go_on(&mut self) -> io::Result<()> {
+        let input = self.0.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        writeln!(input)
+    }
+
+    /// Closes its input likewise; what it says last.
     pub(crate) fn finish(self) -> io::Result<Value> {
         let last = self.0.end()?;
         parse(&last.unwrap_or_default())

@@ -105,7 +105,29 @@ pub(crate) const BROADCAST: &[Contestant] = &[
     Contestant { arguments: TO_ALL, load: &[], ..NODE_WS },
 ];
 
-const ALL: [&[Contestant]; 4] = [TCP, WS, WS_DEFLATE, BROADCAST];
+/// In waves, as what is sealed is.
+const WAVES: &[&str] = &["--waves"];
+const SEALED: &[&str] = &["--over=tls"];
+const OURS_TLS: Contestant =
+    Contestant { name: "wheelhouse, TLS", arguments: &["--tls"], load: SEALED, ..OURS };
+const RUSTLS: Contestant =
+    Contestant { name: "rustls 0.23", program: "rustls_echo", load: SEALED, role: Role::Peer, ..FLOOR };
+
+/// Over TLS, and beside it the same without.
+pub(crate) const TLS: &[Contestant] = &[
+    Contestant { name: "tcp floor", load: WAVES, role: Role::TcpFloor, ..FLOOR },
+    Contestant { name: "wheelhouse, TCP", load: WAVES, role: Role::TcpFloor, ..OURS },
+    OURS_TLS,
+    RUSTLS,
+];
+
+/// WebSocket over TLS, where system calls and allocations are counted.
+pub(crate) const WSS: &[Contestant] = &[
+    Contestant { name: "tcp floor", load: WAVES, role: Role::TcpFloor, ..FLOOR },
+    Contestant { name: "wheelhouse, TLS", arguments: &["--ws", "--tls"], load: &["--over=wss"], ..OURS },
+];
+
+const ALL: [&[Contestant]; 6] = [TCP, WS, WS_DEFLATE, BROADCAST, TLS, WSS];
 
 /// Those of a list that have been built and are asked for; what the others are measured against always is.
 pub(crate) fn present(list: &[Contestant], only: &[String]) -> io::Result<Vec<Contestant>> {

@@ -1,7 +1,7 @@
 //! Rows that count instead of measuring time: they hold still on the noisiest machine.
 //!
-//! Each takes the difference of two runs that differ in nothing but the number of messages, so that what
-//! starting, connecting and stopping cost falls out.
+//! All but the allocations take the difference of two runs that differ in nothing but the number of messages, so that
+//! what starting, connecting and stopping cost falls out.
 
 use std::io;
 
@@ -73,23 +73,37 @@ pub(crate) fn allocations(report: &mut Report, options: &Options, all: &[Contest
         println!("N19: the engine's server is not built: left out\n");
         return Ok(());
     };
-    report.table("N19: allocations per message", "server | load | allocations | goal");
+    allocations_of(report, options, ours, "N19")
+}
+
+/// The same of one server of ours, as this row.
+pub(crate) fn allocations_of(
+    report: &mut Report,
+    options: &Options,
+    ours: &Contestant,
+    row: &str,
+) -> io::Result<()> {
+    report.table(&format!("{row}: allocations per message"), "server | load | allocations | goal");
     for load in &LOADS {
         let mut server = Server::start_under(&[], ours, options, &["--count-allocations"])?;
-        let mut counts = Vec::new();
-        // The first run fills what is filled once (slabs, pools); the other two differ in messages alone.
-        for bursts in [load.bursts[0], load.bursts[0], load.bursts[1]] {
-            server.load(&load.arguments(bursts), options)?;
-            let answer = server.ask("allocations")?;
-            counts.push(answer.trim().parse::<f64>().map_err(io::Error::other)?);
-        }
+        // Connecting is not the same to the last allocation each time: counting begins when all are there and served.
+        let mut arguments = load.arguments(load.bursts[1]).to_vec();
+        arguments.extend([format!("--warm-up={}", load.bursts[0]), "--waits".to_owned()]);
+        let mut running = server.start_load(&arguments, options)?;
+        running.saw()?;
+        let mut count = || server.ask("allocations")?.trim().parse::<f64>().map_err(io::Error::other);
+        // To be asked takes some too.
+        let (first, before) = (count()?, count()?);
+        running.tell_to_go_on()?;
+        running.saw()?;
+        let extra = count()? - before - (before - first);
+        let per_message = extra / load.messages(load.bursts[1]);
+        running.tell_to_go_on()?;
+        running.into_json()?;
         server.stop()?;
-        let extra = (counts[2] - counts[1]) - (counts[1] - counts[0]);
-        let per_message = extra / load.difference() / load.depth as f64;
-        // Connecting is not the same to the last allocation each time; one in 2,000 messages would show.
         let goal = if per_message < 0.000_5 { "0: met" } else { "0: missed" };
         report.line(&format!("{} | {} | {per_message:.6} | {goal}", ours.name, load.title));
-        report.keep("N19", ours.name, load.title, Summary::of([per_message]));
+        report.keep(row, ours.name, load.title, Summary::of([per_message]));
     }
     report.end();
     Ok(())

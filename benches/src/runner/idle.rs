@@ -13,9 +13,10 @@ use crate::machine;
 /// How long an idle server is watched for signs of life.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// Most bytes for a connection (N8), and for one that speaks WebSocket (N9).
+/// Most bytes for a connection (N8), for one that speaks WebSocket (N9), and for one over TLS (N21).
 const GOAL: f64 = 128.0;
 const WEBSOCKET_GOAL: f64 = 160.0;
+const TLS_GOAL: f64 = 3_100.0;
 
 /// N8 and N15, which the same connections answer.
 pub(crate) fn memory(report: &mut Report, options: &Options, all: &[Contestant]) -> io::Result<()> {
@@ -70,6 +71,27 @@ pub(crate) fn websocket_memory(report: &mut Report, options: &Options) -> io::Re
         }
         report.end();
     }
+    Ok(())
+}
+
+/// The memory of N21: the same over TLS 1.3.
+pub(crate) fn tls_memory(report: &mut Report, options: &Options) -> io::Result<()> {
+    let title = format!("N21: {} idle TLS 1.3 connections, after one echo each", options.idle);
+    report.table(&title, "server | bytes/connection | goal | times woken in 2 s | CPU ns in 2 s");
+    for contestant in contestant::present(contestant::TLS, &options.only)? {
+        if contestant.role == Role::TcpFloor {
+            continue;
+        }
+        let idle = Idle::measure(&contestant, options)?;
+        let goal = match contestant.role.is_ours() {
+            true => verdict(idle.bytes, TLS_GOAL, 0.0),
+            false => String::new(),
+        };
+        let name = contestant.name;
+        report.line(&format!("{name} | {:.0} | {goal} | {} | {}", idle.bytes, idle.woken, idle.cpu_ns));
+        report.keep("N21", name, "bytes_per_connection", Summary::of([idle.bytes]));
+    }
+    report.end();
     Ok(())
 }
 

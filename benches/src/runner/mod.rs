@@ -4,6 +4,7 @@
 //! floor's beside the others', and what is shown is the median of the rounds' ratios. The floor runs twice
 //! in each round: what separates it from itself is the least that a difference must exceed to be one.
 
+mod abuse;
 mod child;
 mod contestant;
 mod counted;
@@ -17,6 +18,7 @@ mod report;
 mod soak;
 mod storm;
 mod summary;
+mod tls;
 mod traffic;
 mod turns;
 mod watched;
@@ -36,7 +38,7 @@ use crate::machine;
 #[derive(Parser, Debug)]
 #[command(about = "Runs the servers side by side and prints a table for each row of goals")]
 pub struct Options {
-    /// Rows to run; all of them but the churn and the overload if none is named.
+    /// Rows to run; all of them but the churn, the overload and the abuse if none is named.
     rows: Vec<Row>,
     /// Windows for each server in the rows of traffic.
     #[arg(long, default_value_t = 9)]
@@ -104,12 +106,16 @@ pub enum Row {
     N17,
     /// Allocations per message.
     N19,
+    /// Memory of idle TLS 1.3 connections, and allocations per message over TLS.
+    N21,
     /// Longest turn of a reactor in a storm.
     N22,
     /// WebSocket echo of 1 KiB of JSON, compressed.
     N23,
     /// WebSocket echo of 256 KiB and of 1 MiB.
     N24,
+    /// TLS: CPU of a handshake, and of an echo of 64 B and 16 KiB, beside rustls in memory.
+    N25,
     /// User instructions per message, by callgrind.
     Instructions,
     /// 19,800 that connect at once, into a short queue and into a long one.
@@ -117,6 +123,9 @@ pub enum Row {
     /// Quiet connections while crowds are turned away: half-sent messages, peers that never read, tricklers, connects
     /// beyond the cap. Only if named.
     Overload,
+    /// Quiet WebSocket connections beside floods of pings and fragments, deflate bombs, handshakes that stall or storm, and
+    /// readers that never read. Only if named.
+    Abuse,
     /// Connect, one echo, close, for minutes: fails where something does not come back. Only if named.
     Churn,
 }
@@ -128,7 +137,7 @@ pub enum Row {
 /// A server that would not start, a load that failed, a file that could not be written.
 pub fn run(options: &Options) -> io::Result<()> {
     let all_but_the_long_ones = || {
-        let is_short = |row: &Row| !matches!(row, Row::Churn | Row::Overload);
+        let is_short = |row: &Row| !matches!(row, Row::Churn | Row::Overload | Row::Abuse);
         Row::value_variants().iter().copied().filter(is_short).collect()
     };
     let rows = if options.rows.is_empty() { all_but_the_long_ones() } else { options.rows.clone() };
@@ -150,6 +159,8 @@ fn run_row(row: Row, options: &Options, report: &mut Report) -> io::Result<()> {
     let list = match options.over {
         Over::Ws if counts => contestant::WS,
         Over::WsDeflate if counts => contestant::WS_DEFLATE,
+        Over::Tls if counts => contestant::TLS,
+        Over::Wss if counts => contestant::WSS,
         _ => contestant::TCP,
     };
     let all = &contestant::present(list, &options.only)?[..];
@@ -169,11 +180,14 @@ fn run_row(row: Row, options: &Options, report: &mut Report) -> io::Result<()> {
         Row::N16 => fairness::flood(report, options, all),
         Row::N17 => reactors::two_against_one(report, options),
         Row::N19 => counted::allocations(report, options, all),
+        Row::N21 => tls::n21(report, options),
         Row::N22 => turns::longest(report, options),
         Row::N23 => websocket::n23(report, options),
         Row::N24 => websocket::n24(report, options),
         Row::Storm => knock::storms(report, options),
+        Row::N25 => tls::n25(report, options),
         Row::Overload => overload::quiet_beside_crowds(report, options),
+        Row::Abuse => abuse::quiet_beside_abuse(report, options),
         Row::Churn => soak::churn(report, options),
         Row::Instructions => counted::instructions(report, options, all),
     }

@@ -83,12 +83,13 @@ fn overloads(options: &Options) -> [Overload; 4] {
     ]
 }
 
+pub(crate) const COLUMNS: &str = "server | crowd | p99.9 us alone | in the storm | x alone | middle half (all) | again x alone | \
+     middle half (all) | p99 x alone | middle half (all) | longest turn, CPU ms | the load's longest step, ms | storm s | \
+     closed or shed | goal";
+
 /// A table of the quiet ones' latencies.
 pub(crate) fn quiet_beside_crowds(report: &mut Report, options: &Options) -> io::Result<()> {
-    let columns = "server | crowd | p99.9 us alone | in the storm | x alone | middle half (all) | again x alone | \
-                   middle half (all) | p99 x alone | middle half (all) | longest turn, CPU ms | the load's longest step, \
-                   ms | storm s | closed or shed | goal";
-    report.table("Overload: 100 quiet connections, each with a message in 10 ms, while a crowd ...", columns);
+    report.table("Overload: 100 quiet connections, each with a message in 10 ms, while a crowd ...", COLUMNS);
     let mut disturbances = 0;
     let mut count = 0;
     for overload in overloads(options) {
@@ -97,7 +98,7 @@ pub(crate) fn quiet_beside_crowds(report: &mut Report, options: &Options) -> io:
             for round in 0..options.rounds.div_ceil(2).max(1) {
                 lane.add(|| window(contestant, options, &overload, round))?;
             }
-            lane.print(report, contestant, &overload)?;
+            lane.print(report, "overload", contestant.name, &overload.title, overload.storm)?;
             disturbances += lane.disturbances;
             count += lane.windows.len();
         }
@@ -148,14 +149,14 @@ fn window(
 
 /// The windows of one server in one storm, in the order of the rounds.
 #[derive(Default)]
-struct Lane {
-    windows: Vec<Value>,
+pub(crate) struct Lane {
+    pub(crate) windows: Vec<Value>,
     /// Windows in which others took part of the core, twice running.
-    disturbances: usize,
+    pub(crate) disturbances: usize,
 }
 
 impl Lane {
-    fn add(&mut self, window: impl Fn() -> io::Result<Value>) -> io::Result<()> {
+    pub(crate) fn add(&mut self, window: impl Fn() -> io::Result<Value>) -> io::Result<()> {
         let mut saw = window()?;
         if is_disturbed(&saw)? {
             saw = window()?;
@@ -165,7 +166,15 @@ impl Lane {
         Ok(())
     }
 
-    fn print(&self, report: &mut Report, contestant: &Contestant, overload: &Overload) -> io::Result<()> {
+    /// A line of the table, and its figures under this row and key.
+    pub(crate) fn print(
+        &self,
+        report: &mut Report,
+        row: &str,
+        name: &str,
+        title: &str,
+        key: &str,
+    ) -> io::Result<()> {
         let series = |stretch: usize, figure: &str| -> io::Result<Vec<f64>> {
             self.windows.iter().map(|saw| number(&saw["stretches"][stretch], figure)).collect()
         };
@@ -175,8 +184,13 @@ impl Lane {
         let noise = Summary::of_ratios(&again, &alone);
         let p99 = Summary::of_ratios(&series(DISTURBED, "p99_ns")?, &series(ALONE, "p99_ns")?);
         let ended = self.windows.iter().map(|saw| number(saw, "ended")).collect::<io::Result<Vec<_>>>()?;
-        let turns = self.windows.iter().map(|saw| number(&saw["turns"]["cpu"], "ns"));
-        let turns = turns.collect::<io::Result<Vec<_>>>()?;
+        // Not every server looks at its turns.
+        let turns: Vec<f64> =
+            self.windows.iter().filter_map(|saw| saw["turns"]["cpu"]["ns"].as_f64()).collect();
+        let turn = match turns.is_empty() {
+            true => "-".to_owned(),
+            false => format!("{:.1}", Summary::of(turns).median / 1e6),
+        };
         let micros = |series: Vec<f64>| format!("{:.0}", Summary::of(series).median / 1e3);
         let goal = match self.disturbances * 2 > self.windows.len() {
             // What disturbs both stretches brings their ratio down.
@@ -184,19 +198,18 @@ impl Lane {
             false => verdict(ratio.median, GOAL, noise.spread()),
         };
         report.line(&format!(
-            "{} | {} | {} | {} | {ratio} | {noise} | {p99} | {:.1} | {:.1} | {:.2} | {:.0} | {goal}",
-            contestant.name,
-            overload.title,
+            "{} | {} | {} | {} | {ratio} | {noise} | {p99} | {turn} | {:.1} | {:.2} | {:.0} | {goal}",
+            name,
+            title,
             micros(alone),
             micros(stormy),
-            Summary::of(turns).median / 1e6,
             Summary::of(series(DISTURBED, "longest_step_ns")?).median / 1e6,
             Summary::of(series(DISTURBED, "seconds")?).median,
             Summary::of(ended).median,
         ));
-        report.keep("overload", contestant.name, &format!("{}: p999_ratio", overload.storm), ratio);
-        report.keep("overload", contestant.name, &format!("{}: p999_again_ratio", overload.storm), noise);
-        report.keep("overload", contestant.name, &format!("{}: p99_ratio", overload.storm), p99);
+        report.keep(row, name, &format!("{key}: p999_ratio"), ratio);
+        report.keep(row, name, &format!("{key}: p999_again_ratio"), noise);
+        report.keep(row, name, &format!("{key}: p99_ratio"), p99);
         Ok(())
     }
 }

@@ -36,6 +36,11 @@ impl Load {
         ]
     }
 
+    /// Messages in so many bursts of each connection.
+    pub(crate) fn messages(&self, bursts: u64) -> f64 {
+        (bursts * self.connections * self.depth) as f64
+    }
+
     /// Bursts by which the runs differ, all connections together.
     pub(crate) fn difference(&self) -> f64 {
         ((self.bursts[1] - self.bursts[0]) * self.connections) as f64

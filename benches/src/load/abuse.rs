@@ -1,0 +1,316 @@
+//! Quiet WebSocket connections twice alone, and beside others that abuse the protocols.
+//!
+//! The abusers are cheap: what they send was made before, so that the load delays the quiet ones no more than it must. A
+//! hello is the same each time, and who sent it leaves with the answer: the signature and the key exchange, which are what a
+//! full handshake costs, the server has made by then.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use nix::errno::Errno;
+use serde_json::{Value, json};
+
+use super::quiet::{Beside, Quiet, Stretch};
+use super::wire::{client_frame, deflated, request};
+use super::{Over, socket};
+use crate::secure;
+
+/// What the abusers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// One sends pings without end; when it is closed, another does.
+    Pings,
+    /// One sends messages that are as many fragments as may be, and has them answered.
+    Fragments,
+    /// One sends a short message that inflates to 10 MB; when it is closed, another does.
+    Bombs,
+    /// Many begin a TLS handshake, and never go on.
+    Stalls,
+    /// Many begin a TLS handshake, and leave with the answer.
+    Hellos,
+    /// Many send messages as long as they are taken, and never read an answer.
+    NeverRead,
+}
+
+/// Traffic to make.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where WebSocket is spoken.
+    pub to: SocketAddr,
+    /// Where it is spoken over TLS.
+    pub wss: SocketAddr,
+    /// What the abusers do.
+    pub kind: Kind,
+    /// Quiet connections.
+    pub quiet: usize,
+    /// From one message of a quiet connection to its next.
+    pub every: Duration,
+    /// Length of each stretch; the one with the abuse may be longer.
+    pub stretch: Duration,
+    /// The abuse comes last, and not between the two stretches without it.
+    pub is_last: bool,
+}
+
+/// What the stretches came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Alone, alone again, beside the abuse.
+    stretches: [Stretch; 3],
+    came: u64,
+    ended: u64,
+    sent: u64,
+}
+
+impl Outcome {
+    /// The line the runner reads.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "stretches": self.stretches.iter().map(Stretch::to_json).collect::<Vec<_>>(),
+            "came": self.came,
+            "ended": self.ended,
+            "bytes": self.sent,
+        })
+    }
+}
+
+/// After the abuse the quiet go on for so long before they are measured again: the server tidies up.
+const REST: Duration = Duration::from_millis(2_000);
+
+/// Those who stall.
+const STALLED: usize = 1_000;
+
+/// Those who never read: together they stay below what the server has for buffers.
+const UNREADING: usize = 200;
+
+/// Bytes in a message of those who never read.
+const UNREAD: usize = 8 << 10;
+
+/// Handshakes at a time.
+const AT_ONCE: usize = 16;
+
+/// Fragments of a message, a byte each: nearly as many as the server allows.
+const FRAGMENTS: usize = 1_000;
+
+/// What a bomb inflates to.
+const BLAST: usize = 10 << 20;
+
+/// What those who never read have of the kernel's buffers, each way.
+const RECEIVE_BUFFER: usize = 2 << 10;
+const SEND_BUFFER: usize = 16 << 10;
+
+/// Runs the plan.
+///
+/// # Errors
+///
+/// What the system refused, an answer that is not the question or does not come, or abuse that did not happen.
+pub fn run(plan: &Plan) -> io::Result<Outcome> {
+    let mut quiet = Quiet::gather(plan.to, Over::Ws, plan.quiet, plan.every)?;
+    let alone = quiet.stretch(plan.stretch, None)?;
+    let mut again = None;
+    if plan.is_last {
+        again = Some(quiet.stretch(plan.stretch, None)?);
+    }
+    let mut abusers = Abusers::new(plan)?;
+    let abused = quiet.stretch(plan.stretch, Some(&mut abusers))?;
+    abusers.check()?;
+    let (came, ended, sent) = (abusers.came, abusers.ended, abusers.sent);
+    drop(abusers);
+    let again = match again {
+        Some(again) => again,
+        None => {
+            quiet.stretch(REST, None)?;
+            quiet.stretch(plan.stretch, None)?
+        }
+    };
+    Ok(Outcome { stretches: [alone, again, abused], came, ended, sent })
+}
+
+struct Abusers {
+    kind: Kind,
+    to: SocketAddr,
+    /// What each begins with, and what it then sends without end.
+    opening: Vec<u8>,
+    chunk: Vec<u8>,
+    all: Vec<Option<Abuser>>,
+    /// Who is next to go on.
+    next: usize,
+    inbox: Vec<u8>,
+    came: u64,
+    ended: u64,
+    sent: u64,
+    /// Those of whom the server takes no more.
+    stuck: usize,
+}
+
+struct Abuser {
+    socket: TcpStream,
+    sent: usize,
+    is_stuck: bool,
+}
+
+impl Abusers {
+    fn new(plan: &Plan) -> io::Result<Self> {
+        let upgrade = |deflate| request(deflate).into_bytes();
+        let (opening, chunk, at_once) = match plan.kind {
+            Kind::Pings => (upgrade(false), client_frame(0x89, b"ping").repeat(1_600), 1),
+            Kind::Fragments => (upgrade(false), fragments(), 1),
+            Kind::Bombs => (upgrade(true), client_frame(0xc2, &deflated(&vec![0; BLAST])?), 1),
+            Kind::Stalls => {
+                let mut hello = hello()?;
+                hello.truncate(hello.len() / 2);
+                (hello, Vec::new(), STALLED)
+            }
+            Kind::Hellos => (hello()?, Vec::new(), AT_ONCE),
+            Kind::NeverRead => (upgrade(false), client_frame(0x82, &[b'?'; UNREAD]), UNREADING),
+        };
+        let to = if matches!(plan.kind, Kind::Stalls | Kind::Hellos) { plan.wss } else { plan.to };
+        let all = (0..at_once).map(|_| None).collect();
+        let inbox = vec![0; 16 << 10];
+        Ok(Self {
+            kind: plan.kind,
+            to,
+            opening,
+            chunk,
+            all,
+            next: 0,
+            inbox,
+            came: 0,
+            ended: 0,
+            sent: 0,
+            stuck: 0,
+        })
+    }
+
+    /// Whether it was the abuse it is called.
+    fn check(&self) -> io::Result<()> {
+        let stuck = self.stuck;
+        let happened = match self.kind {
+            Kind::Pings | Kind::Bombs => self.ended > 0,
+            Kind::Fragments => self.ended == 0 && self.sent > 100 * self.chunk.len() as u64,
+            Kind::Stalls => self.ended == STALLED as u64,
+            Kind::Hellos => self.ended > 100,
+            Kind::NeverRead => self.ended == 0 && stuck == UNREADING,
+        };
+        match happened {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "{:?}: {} came, {} ended, {stuck} are stuck, {} bytes were taken",
+                self.kind, self.came, self.ended, self.sent
+            ))),
+        }
+    }
+
+    fn connect(&mut self) -> io::Result<Abuser> {
+        let socket = socket(self.to, self.came as usize)?;
+        if self.kind == Kind::NeverRead {
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+            socket.set_send_buffer_size(SEND_BUFFER)?;
+        }
+        match socket.connect(&self.to.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
+            _ => {}
+        }
+        self.came += 1;
+        Ok(Abuser { socket: socket.into(), sent: 0, is_stuck: false })
+    }
+
+    /// Lets one send what the kernel takes, and forget what came; whether it is still there.
+    fn go_on_as(&mut self, abuser: &mut Abuser) -> bool {
+        let rest = match abuser.sent.checked_sub(self.opening.len()) {
+            None => &self.opening[abuser.sent..],
+            Some(_) if self.chunk.is_empty() => &[],
+            Some(sent) => &self.chunk[sent % self.chunk.len()..],
+        };
+        if !rest.is_empty() {
+            self.stuck -= usize::from(abuser.is_stuck);
+            match abuser.socket.write(rest) {
+                Ok(sent) => {
+                    abuser.sent += sent;
+                    abuser.is_stuck = false;
+                    self.sent += sent as u64;
+                }
+                Err(error) if is_for_later(&error) => abuser.is_stuck = true,
+                Err(_) => return false,
+            }
+            self.stuck += usize::from(abuser.is_stuck);
+        }
+        if self.kind == Kind::NeverRead {
+            return true;
+        }
+        match abuser.socket.read(&mut self.inbox) {
+            Ok(0) => false,
+            // Who has the server's part of a handshake leaves.
+            Ok(_) => self.kind != Kind::Hellos,
+            Err(error) => is_for_later(&error),
+        }
+    }
+}
+
+impl Beside for Abusers {
+    fn go_on(&mut self, pours: bool) -> io::Result<()> {
+        let index = self.next;
+        self.next = (index + 1) % self.all.len();
+        match self.all[index].take() {
+            Some(mut abuser) => match self.go_on_as(&mut abuser) {
+                true => self.all[index] = Some(abuser),
+                false => self.ended += 1,
+            },
+            None => {
+                let once = matches!(self.kind, Kind::Stalls | Kind::NeverRead);
+                if pours && !(once && self.came >= self.all.len() as u64) {
+                    self.all[index] = Some(self.connect()?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        match self.kind {
+            Kind::Stalls => self.ended >= STALLED as u64,
+            Kind::NeverRead => self.stuck == UNREADING,
+            _ => true,
+        }
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
+}
+
+/// A message in fragments of one byte (RFC 6455, 5.4).
+fn fragments() -> Vec<u8> {
+    let middle = client_frame(0x00, b"?").repeat(FRAGMENTS - 2);
+    [client_frame(0x02, b"?"), middle, client_frame(0x80, b"?")].concat()
+}
+
+/// What a client begins a handshake with.
+fn hello() -> io::Result<Vec<u8>> {
+    let (mut tls, mut hello) = (secure::Client::new()?.begin()?, Vec::new());
+    while tls.wants_write() {
+        tls.write_tls(&mut hello)?;
+    }
+    Ok(hello)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_fragments_begins_once_and_ends_once() {
+        let fragments = fragments();
+        let firsts: Vec<u8> = fragments.chunks(7).map(|frame| frame[0]).collect();
+        assert_eq!(firsts.len(), FRAGMENTS);
+        assert_eq!((firsts[0], firsts[1], firsts[FRAGMENTS - 1]), (0x02, 0x00, 0x80));
+    }
+
+    #[test]
+    fn a_bomb_is_small_and_a_hello_is_a_record_of_a_handshake() {
+        assert!(deflated(&vec![0; BLAST]).unwrap().len() < 16 << 10);
+        assert_eq!(hello().unwrap()[0], 22);
+    }
+}
