@@ -386,7 +386,9 @@ impl<T: Copy> Wheel<T> {
     ///
     /// let mut wheel = Wheel::new(Tick::new(0));
     /// let keys: Vec<_> = (0..5_000_u64).map(|n| wheel.schedule(Tick::new(1), n)).collect();
-    /// keys.into_iter().for_each(|key| drop(wheel.cancel(key)));
+    /// for key in keys {
+    ///     wheel.cancel(key);
+    /// }
     ///
     /// assert_eq!((wheel.shrink_some(2), wheel.shrink_some(2), wheel.shrink_some(2)), (2, 2, 1));
     /// ```
