@@ -250,6 +250,10 @@ impl Core {
 
     /// Meets a send beyond the limit as the policy says.
     pub(super) fn refuse(&mut self, key: Key) -> Sent {
+        if self.connections.get(key).is_none_or(|connection| connection.phase == Phase::Closed) {
+            // What was gathered was offered to the kernel, and the connection turned out to be broken.
+            return GONE;
+        }
         self.stats.sends_refused += 1;
         match self.profile_of(key).map(|profile| profile.rules.policy) {
             Some(Policy::DropMessage) => self.stats.messages_dropped += 1,

@@ -118,7 +118,8 @@ impl World {
         self.to_come = 0;
         let is_empty =
             |world: &World| world.core().connections.len() == 0 && world.core().mailbox().is_empty();
-        self.run_until(4_000, is_empty, |world| {
+        // A queue of 200,000 B leaves by 300 B at a time where the kernel's buffer is that small.
+        self.run_until(20_000, is_empty, |world| {
             if world.random.one_in(4) {
                 world.let_all_go();
             }
