@@ -184,7 +184,9 @@ impl Conductor<'_> {
             let is_there = self.wait(self.until.min(Instant::now() + SAMPLE), |all| {
                 let done = |(client, member): (usize, &crate::crew::Member)| {
                     let status = &member.status;
-                    member.has_ended || status.stuck.is_some() || status.open >= plan.share(client as u64, target)
+                    member.has_ended
+                        || status.stuck.is_some()
+                        || status.open >= plan.share(client as u64, target)
                 };
                 all.crew.clients_have_seen(order) && all.crew.clients().iter().enumerate().all(done)
             });
@@ -268,12 +270,18 @@ impl Conductor<'_> {
         self.wait(Instant::now() + SETTLING, |all| all.crew.clients_have_seen(order));
         let order = self.crew.ask_servers("broadcast");
         self.wait(Instant::now() + SETTLING, |all| all.crew.servers_have_answered(order));
-        let delivered = |crew: &Crew| crew.clients().iter().map(|client| client.status.delivered).sum::<u64>();
+        let delivered =
+            |crew: &Crew| crew.clients().iter().map(|client| client.status.delivered).sum::<u64>();
         self.wait(Instant::now() + SPREADING, |all| delivered(&all.crew) >= all.crew.open());
         if self.is_cut {
             return None;
         }
-        let begun = self.crew.servers().iter().filter_map(|server| server.answer["broadcast_at_ns"].as_u64()).min()?;
+        let begun = self
+            .crew
+            .servers()
+            .iter()
+            .filter_map(|server| server.answer["broadcast_at_ns"].as_u64())
+            .min()?;
         let last = self.crew.clients().iter().map(|client| client.status.last_delivery_ns).max()?;
         let took = Duration::from_nanos(last.saturating_sub(begun));
         Some(Broadcast { delivered: delivered(&self.crew), took })
@@ -370,7 +378,8 @@ impl Conductor<'_> {
             if self.is_cut || now >= until {
                 return false;
             }
-            match self.told.recv_timeout(until.min(self.until).saturating_duration_since(now).min(SAMPLE / 4)) {
+            match self.told.recv_timeout(until.min(self.until).saturating_duration_since(now).min(SAMPLE / 4))
+            {
                 Ok(told) => self.hear(told),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return false,
@@ -414,7 +423,8 @@ impl Conductor<'_> {
         if self.base.servers == 0 || !is_due {
             return;
         }
-        let (servers, clients) = (about_resident_of(self.crew.servers()), about_resident_of(self.crew.clients()));
+        let (servers, clients) =
+            (about_resident_of(self.crew.servers()), about_resident_of(self.crew.clients()));
         let memory = self.footprint(servers, clients);
         self.series.push(Sample { at, connections: self.crew.open(), memory });
         self.progress.show(&self.series, self.target);

@@ -109,7 +109,8 @@ struct Holder {
 impl Holder {
     fn new(options: &Hold, poll: Poll) -> Result<Holder, AnyError> {
         let (dial, wire) = Dial::new(&options.to, options.source, options.sources)?;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let fd = timer.as_fd().as_raw_fd();
         poll.registry().register(&mut SourceFd(&fd), TIMER, Interest::READABLE)?;
         Ok(Holder {
@@ -200,7 +201,9 @@ impl Holder {
             return;
         }
         self.pause_until = None;
-        while self.under_way.len() < self.window && self.status.open + (self.under_way.len() as u64) < self.target {
+        while self.under_way.len() < self.window
+            && self.status.open + (self.under_way.len() as u64) < self.target
+        {
             let fd = match self.dial.begin() {
                 Ok(fd) => fd,
                 Err(Refused::Ever(errno)) => {
@@ -225,7 +228,9 @@ impl Holder {
                 State::Connecting => Interest::READABLE | Interest::WRITABLE,
                 State::Greeting | State::Open => Interest::READABLE,
             };
-            if let Err(error) = self.poll.registry().register(&mut SourceFd(&fd), Token(slot as usize), interest) {
+            if let Err(error) =
+                self.poll.registry().register(&mut SourceFd(&fd), Token(slot as usize), interest)
+            {
                 self.failed(slot, &error.to_string());
             }
         }
@@ -246,8 +251,12 @@ impl Holder {
         if self.under_way.is_empty() || self.told.elapsed() < REPORT {
             return;
         }
-        let late: Vec<u32> =
-            self.under_way.iter().filter(|(_, began)| began.elapsed() > PATIENCE).map(|(slot, _)| *slot).collect();
+        let late: Vec<u32> = self
+            .under_way
+            .iter()
+            .filter(|(_, began)| began.elapsed() > PATIENCE)
+            .map(|(slot, _)| *slot)
+            .collect();
         for slot in late {
             self.failed(slot, "no answer in time");
         }

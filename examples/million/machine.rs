@@ -197,22 +197,26 @@ fn page() -> u64 {
 /// What the control group may still take, in bytes; none where it is not limited. Version 2, or else version 1.
 fn group_memory() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().filter_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (kinds, path) = rest.split_once(':')?;
-        let (directory, most, now) = match kinds {
-            "" => (format!("/sys/fs/cgroup{path}"), "memory.max", "memory.current"),
-            "memory" => {
-                (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes", "memory.usage_in_bytes")
-            }
-            _ => return None,
-        };
-        let (most, now) = (number(&format!("{directory}/{most}"))?, number(&format!("{directory}/{now}"))?);
-        let stat = fs::read_to_string(format!("{directory}/memory.stat")).unwrap_or_default();
-        let cached = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse::<u64>().ok());
-        Some(most.saturating_sub(now).saturating_add(cached.unwrap_or(0)))
-    })
-    .min()
+    groups
+        .lines()
+        .filter_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (kinds, path) = rest.split_once(':')?;
+            let (directory, most, now) = match kinds {
+                "" => (format!("/sys/fs/cgroup{path}"), "memory.max", "memory.current"),
+                "memory" => {
+                    (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes", "memory.usage_in_bytes")
+                }
+                _ => return None,
+            };
+            let (most, now) =
+                (number(&format!("{directory}/{most}"))?, number(&format!("{directory}/{now}"))?);
+            let stat = fs::read_to_string(format!("{directory}/memory.stat")).unwrap_or_default();
+            let cached =
+                stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse::<u64>().ok());
+            Some(most.saturating_sub(now).saturating_add(cached.unwrap_or(0)))
+        })
+        .min()
 }
 
 /// Whether conntrack follows connections of the loopback is found out by making some.

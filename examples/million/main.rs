@@ -72,7 +72,8 @@ fn run(options: &Run) -> Result<ExitCode, AnyError> {
         }
     }
     if let Some(path) = &options.report {
-        fs::write(path, report::page(&outcome)?).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        fs::write(path, report::page(&outcome)?)
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
         eprintln!("report: {}", path.display());
     }
     Ok(match (outcome.interrupted, outcome.is_good()) {
@@ -88,5 +89,6 @@ fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), AnyError> {
         let _ = writeln!(io::stdout(), "{value}");
         return Ok(());
     }
-    Ok(fs::write(path, format!("{value:#}\n")).map_err(|e| format!("cannot write {}: {e}", path.display()))?)
+    Ok(fs::write(path, format!("{value:#}\n"))
+        .map_err(|e| format!("cannot write {}: {e}", path.display()))?)
 }

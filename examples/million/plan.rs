@@ -114,7 +114,8 @@ impl Plan {
         let clients = clients.max((machine.cores / 2).min(connections / 1_000)).clamp(1, wanted.processes);
         let reactors = wanted.reactors.unwrap_or(if servers > 1 { 1 } else { machine.cores });
         let share = connections.div_ceil(clients);
-        let sources = if wanted.transport == Transport::Unix { 0 } else { share.div_ceil(per_source(machine.ports)) };
+        let sources =
+            if wanted.transport == Transport::Unix { 0 } else { share.div_ceil(per_source(machine.ports)) };
         let window = UNDER_WAY.min(machine.somaxconn.max(8) * servers / 2) / clients;
         limits.extend(detours(machine, wanted, connections, servers));
         limits.sort_by_key(|limit| limit.allows.unwrap_or(u64::MAX));
@@ -189,7 +190,8 @@ fn limits(machine: &Machine, wanted: &Wanted, asked: u64) -> Vec<Limit> {
             found.push(Limit { allows: Some(allows), effect: String::new(), ..limit });
         }
     };
-    let limit = |name, value, needed, lift| Limit { name, value, needed, allows: None, effect: String::new(), lift };
+    let limit =
+        |name, value, needed, lift| Limit { name, value, needed, allows: None, effect: String::new(), lift };
 
     let files = machine.files;
     let reserved = SPARE_FILES + REACTOR_FILES * wanted.reactors.unwrap_or(machine.cores);
@@ -197,12 +199,18 @@ fn limits(machine: &Machine, wanted: &Wanted, asked: u64) -> Vec<Limit> {
     let processes = wanted.processes.min(children);
     let by_files = by_files(files, reserved, wanted.transport, processes);
     let needed = files_needed(files, reserved, wanted, asked);
-    meet(by_files, limit("files per process (RLIMIT_NOFILE)", files, needed, more_files(needed, machine.nr_open)));
+    meet(
+        by_files,
+        limit("files per process (RLIMIT_NOFILE)", files, needed, more_files(needed, machine.nr_open)),
+    );
 
     let other_files = machine.files_in_use + 40 * wanted.processes.min(64);
     let needed = 2 * asked + other_files;
     let lift = format!("sysctl -w fs.file-max={needed}");
-    meet(machine.file_max.saturating_sub(other_files) / 2, limit("fs.file-max", machine.file_max, needed, lift));
+    meet(
+        machine.file_max.saturating_sub(other_files) / 2,
+        limit("fs.file-max", machine.file_max, needed, lift),
+    );
 
     if wanted.transport != Transport::Unix {
         let each = per_source(machine.ports);

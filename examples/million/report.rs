@@ -1,10 +1,9 @@
 //! The page: memory and connections over time, the latency of those who talked, and the tables; complete in itself.
 
-use plotters::prelude::*;
 use wheelhouse_examples::{
     AnyError, grouped,
     latency::{percentiles, time},
-    page::{CURVE, INK, SIZE, chart_on, columns, escaped, head, inked, latency, table, text},
+    page::{Curve, columns, escaped, head, latency, over_time, table},
 };
 
 use crate::{
@@ -12,10 +11,6 @@ use crate::{
     outcome::{Outcome, Plateau, Sample, steepness},
     table::{afterwards, kernel, met, processes, this_machine},
 };
-
-const SERVERS: RGBColor = CURVE;
-const CLIENTS: RGBColor = RGBColor(216, 133, 32);
-const KERNEL: RGBColor = RGBColor(52, 150, 92);
 
 pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
     let mut page = head("a million connections");
@@ -33,7 +28,8 @@ pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
         calls reclaimable counts in full, for the inodes and names of open sockets lie there.</p>\n";
     page += "<h2>Connections per second</h2>\n";
     page += &rate(&outcome.series)?;
-    if let Some((plateau, talk)) = outcome.plateaus.iter().rev().find_map(|at| Some((at, at.talk.as_ref()?))) {
+    if let Some((plateau, talk)) = outcome.plateaus.iter().rev().find_map(|at| Some((at, at.talk.as_ref()?)))
+    {
         let (few, of) = (grouped(talk.connections), grouped(plateau.connections));
         page += &format!("<h2>Latency of {few} that talk among {of}, from when each message was due</h2>\n");
         page += &latency(&talk.latency)?;
@@ -51,13 +47,23 @@ pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
 }
 
 fn plateaus(outcome: &Outcome) -> String {
-    let names = ["", "connects/s", "server", "client", "kernel", "p50", "p99", "p99.9", "word to all", "busy, silent"];
+    let names = [
+        "",
+        "connects/s",
+        "server",
+        "client",
+        "kernel",
+        "p50",
+        "p99",
+        "p99.9",
+        "word to all",
+        "busy, silent",
+    ];
     let rows: Vec<Vec<String>> = outcome.plateaus.iter().map(plateau).collect();
     let slopes = outcome.slopes().into_iter().map(|(from, to)| {
         let [servers, clients, kernel] = steepness(from, to);
         let span = format!("each more, {} to {}", grouped(from.connections), grouped(to.connections));
-        let mut row =
-            vec![span, String::new(), bytes(servers), bytes(clients), bytes(kernel)];
+        let mut row = vec![span, String::new(), bytes(servers), bytes(clients), bytes(kernel)];
         row.resize(names.len(), String::new());
         row
     });
@@ -78,7 +84,9 @@ fn plateau(plateau: &Plateau) -> Vec<String> {
         at(0),
         at(2),
         at(3),
-        plateau.broadcast.map_or("-".to_owned(), |broadcast| format!("{:.2} s", broadcast.took.as_secs_f64())),
+        plateau
+            .broadcast
+            .map_or("-".to_owned(), |broadcast| format!("{:.2} s", broadcast.took.as_secs_f64())),
         plateau.quiet.map_or("-".to_owned(), |quiet| {
             let (servers, clients) = quiet.cores();
             format!("{:.2} and {:.2} %", 100.0 * servers, 100.0 * clients)
@@ -119,7 +127,13 @@ fn results(outcome: &Outcome) -> Vec<(String, String)> {
 
 fn limits(outcome: &Outcome) -> String {
     let row = |limit: &crate::plan::Limit| {
-        vec![limit.name.to_owned(), grouped(limit.value), grouped(limit.needed), met(limit), limit.lift.clone()]
+        vec![
+            limit.name.to_owned(),
+            grouped(limit.value),
+            grouped(limit.needed),
+            met(limit),
+            limit.lift.clone(),
+        ]
     };
     match outcome.plan.limits.is_empty() {
         true => "<p>None.</p>\n".to_owned(),
@@ -141,75 +155,22 @@ fn machine_rows(outcome: &Outcome) -> Vec<(String, String)> {
 }
 
 fn memory(series: &[Sample]) -> Result<String, AnyError> {
-    let megabytes = |bytes: i64| bytes.max(0) as f64 / 1e6;
-    let curves: [(&str, RGBColor, fn(&Sample) -> i64); 3] = [
-        ("kernel", KERNEL, |sample| sample.memory.kernel),
-        ("servers", SERVERS, |sample| sample.memory.servers),
-        ("clients", CLIENTS, |sample| sample.memory.clients),
-    ];
-    let last = last_second(series);
-    let most = series.iter().flat_map(|sample| curves.map(|(_, _, of)| megabytes(of(sample)))).fold(1.0, f64::max);
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut chart = chart_on(&root).build_cartesian_2d(0.0..last, 0.0..most * 1.15)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK.mix(0.6))
-            .bold_line_style(INK.mix(0.15))
-            .light_line_style(INK.mix(0.05))
-            .max_light_lines(4)
-            .label_style(text())
-            .x_labels(10)
-            .y_label_formatter(&|megabytes| grouped(*megabytes as u64))
-            .x_desc("seconds")
-            .y_desc("MB")
-            .draw()?;
-        for (name, colour, of) in curves {
-            let points = series.iter().map(|sample| (sample.at.as_secs_f64(), megabytes(of(sample))));
-            chart
-                .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
-        }
-        chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).label_font(text()).draw()?;
-        root.present()?;
-    }
-    Ok(inked(svg))
+    let curve = |name, of: fn(&Sample) -> i64| Curve {
+        name,
+        points: series.iter().map(|at| (at.at.as_secs_f64(), of(at).max(0) as f64 / 1e6)).collect(),
+    };
+    let servers = curve("servers", |sample| sample.memory.servers);
+    let clients = curve("clients", |sample| sample.memory.clients);
+    let kernel = curve("kernel", |sample| sample.memory.kernel);
+    over_time("MB", &[servers, clients, kernel])
 }
 
 fn rate(series: &[Sample]) -> Result<String, AnyError> {
-    let points: Vec<(f64, f64)> = series
-        .windows(2)
-        .map(|two| {
-            let seconds = (two[1].at - two[0].at).as_secs_f64().max(1e-3);
-            (two[1].at.as_secs_f64(), two[1].connections.saturating_sub(two[0].connections) as f64 / seconds)
-        })
-        .collect();
-    let most = points.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut chart = chart_on(&root).build_cartesian_2d(0.0..last_second(series), 0.0..most * 1.15)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK.mix(0.6))
-            .bold_line_style(INK.mix(0.15))
-            .light_line_style(INK.mix(0.05))
-            .max_light_lines(4)
-            .label_style(text())
-            .x_labels(10)
-            .y_label_formatter(&|rate| grouped(*rate as u64))
-            .x_desc("seconds")
-            .y_desc("connections opened per second")
-            .draw()?;
-        let area = AreaSeries::new(points, 0.0, CURVE.mix(0.2));
-        chart.draw_series(area.border_style(CURVE.stroke_width(2)))?;
-        root.present()?;
-    }
-    Ok(inked(svg))
-}
-
-fn last_second(series: &[Sample]) -> f64 {
-    series.last().map_or(1.0, |last| last.at.as_secs_f64().max(1.0))
+    let rate = |two: &[Sample]| {
+        let seconds = (two[1].at - two[0].at).as_secs_f64().max(1e-3);
+        let came = two[1].connections.saturating_sub(two[0].connections);
+        (two[1].at.as_secs_f64(), came as f64 / seconds)
+    };
+    let points = series.windows(2).map(rate).collect();
+    over_time("connections opened per second", &[Curve { name: "", points }])
 }

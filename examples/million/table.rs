@@ -33,7 +33,10 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
     let mut text = Rows::default();
     let (plan, asked) = (&outcome.plan, outcome.options.wanted().connections);
     let asked = asked.map_or("as many as possible".to_owned(), grouped);
-    text.add("connections", format!("{} over {}, {asked} asked for", grouped(outcome.opened), outcome.options.to));
+    text.add(
+        "connections",
+        format!("{} over {}, {asked} asked for", grouped(outcome.opened), outcome.options.to),
+    );
     text.add("processes", processes(plan));
     for at in &outcome.plateaus {
         text.add("plateau", plateau(at));
@@ -44,7 +47,9 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
     for (from, to) in outcome.slopes() {
         let [servers, clients, kernel] = steepness(from, to);
         let span = format!("{} to {}", grouped(from.connections), grouped(to.connections));
-        let each = format!("{servers:.1} B in the server, {clients:.1} B in the client, {kernel:.0} B in the kernel");
+        let each = format!(
+            "{servers:.1} B in the server, {clients:.1} B in the client, {kernel:.0} B in the kernel"
+        );
         text.add("each more", format!("{span}: {each}"));
     }
     for (name, counts) in [("made anew", &outcome.retries), ("LOST", &outcome.lost)] {
@@ -102,7 +107,8 @@ pub(crate) fn details(plateau: &Plateau) -> Vec<String> {
     }
     if let Some(talk) = &plateau.talk {
         let told = |histogram| {
-            let each = percentiles(histogram).map(|(name, ns)| format!("{name} {}", ns.map_or("-".to_owned(), time)));
+            let each = percentiles(histogram)
+                .map(|(name, ns)| format!("{name} {}", ns.map_or("-".to_owned(), time)));
             each.join(", ")
         };
         let (servers, clients) = plateau.talking.map_or((0.0, 0.0), crate::outcome::Busy::cores);

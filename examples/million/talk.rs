@@ -50,7 +50,13 @@ pub(crate) struct Tally {
 
 impl Talk {
     /// Has these connections talk from `start` to `end`, each once every so many ns; `random` spreads them.
-    pub(crate) fn new(slots: Vec<u32>, start: u64, end: u64, every: u64, mut random: impl FnMut() -> u64) -> Talk {
+    pub(crate) fn new(
+        slots: Vec<u32>,
+        start: u64,
+        end: u64,
+        every: u64,
+        mut random: impl FnMut() -> u64,
+    ) -> Talk {
         let live = |slot| Live { slot, phase: random() % every, sent: 0, received: 0, due: VecDeque::new() };
         let mut live: Vec<Live> = slots.into_iter().map(live).collect();
         live.sort_by_key(|live| live.phase);
@@ -129,14 +135,7 @@ impl Talk {
 
 impl Tally {
     pub(crate) fn new() -> Tally {
-        Tally {
-            connections: 0,
-            sent: 0,
-            answered: 0,
-            unsent: 0,
-            latency: histogram(),
-            lateness: histogram(),
-        }
+        Tally { connections: 0, sent: 0, answered: 0, unsent: 0, latency: histogram(), lateness: histogram() }
     }
 
     pub(crate) fn json(&self) -> Value {

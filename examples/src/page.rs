@@ -5,15 +5,16 @@ use std::fmt::{Display, Write as _};
 use hdrhistogram::Histogram;
 use plotters::{coord::Shift, prelude::*};
 
-use crate::AnyError;
+use crate::{AnyError, grouped};
 
 /// Of a plot.
-pub const SIZE: (u32, u32) = (860, 360);
-/// Of a curve.
-pub const CURVE: RGBColor = RGBColor(47, 124, 208);
+const SIZE: (u32, u32) = (860, 360);
+/// Of the first curve, the second, and the third.
+const COLOURS: [RGBColor; 3] = [RGBColor(47, 124, 208), RGBColor(216, 133, 32), RGBColor(52, 150, 92)];
+const CURVE: RGBColor = COLOURS[0];
 
 /// Drawn in this colour means drawn in the page's own text colour, which differs by day and by night.
-pub const INK: RGBColor = RGBColor(1, 2, 3);
+const INK: RGBColor = RGBColor(1, 2, 3);
 const INK_IN_SVG: &str = "\"#010203\"";
 
 const HEAD: &str = "<!doctype html>
@@ -39,7 +40,6 @@ th { text-align: left; font-weight: 600; border-top: 0 }
 td:first-child { white-space: pre; width: 9rem } .many td:first-child { width: auto }
 </style>
 ";
-
 
 /// The beginning of a page, with a title.
 pub fn head(title: &str) -> String {
@@ -109,20 +109,75 @@ pub fn latency(histogram: &Histogram<u64>) -> Result<String, AnyError> {
     Ok(inked(svg))
 }
 
-/// Both plots have the same margins, so that they stand in line.
-pub fn chart_on<'a, 'b>(root: &'a DrawingArea<SVGBackend<'b>, Shift>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+/// Something over time, in seconds.
+pub struct Curve<'a> {
+    /// What it is called, where there are several.
+    pub name: &'a str,
+    /// The second, and the value.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// What changes over time: filled below where it is one curve, with a legend where there are up to three.
+///
+/// # Errors
+/// What drawing came to.
+pub fn over_time(what: &str, curves: &[Curve<'_>]) -> Result<String, AnyError> {
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    if points().count() == 0 {
+        return Ok("<p>Nothing was measured.</p>\n".to_owned());
+    }
+    let last = points().map(|(second, _)| *second).fold(1e-3, f64::max);
+    let most = points().map(|(_, value)| *value).fold(1.0, f64::max);
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let mut chart = chart_on(&root).build_cartesian_2d(0.0..last, 0.0..most * 1.15)?;
+        chart
+            .configure_mesh()
+            .axis_style(INK.mix(0.6))
+            .bold_line_style(INK.mix(0.15))
+            .light_line_style(INK.mix(0.05))
+            .max_light_lines(4)
+            .label_style(text())
+            .x_labels(10)
+            .y_label_formatter(&|value| grouped(*value as u64))
+            .x_desc("seconds")
+            .y_desc(what)
+            .draw()?;
+        if let [curve] = curves {
+            let area = AreaSeries::new(curve.points.iter().copied(), 0.0, CURVE.mix(0.2));
+            chart.draw_series(area.border_style(CURVE.stroke_width(2)))?;
+        } else {
+            for (curve, colour) in curves.iter().zip(COLOURS) {
+                chart
+                    .draw_series(LineSeries::new(curve.points.iter().copied(), colour.stroke_width(2)))?
+                    .label(curve.name)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+            }
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperLeft)
+                .label_font(text())
+                .draw()?;
+        }
+        root.present()?;
+    }
+    Ok(inked(svg))
+}
+
+/// All plots have the same margins, so that they stand in line.
+fn chart_on<'a, 'b>(root: &'a DrawingArea<SVGBackend<'b>, Shift>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut chart = ChartBuilder::on(root);
     chart.margin(10).margin_right(30).x_label_area_size(48).y_label_area_size(92);
     chart
 }
 
-/// What is written in a plot.
-pub fn text() -> TextStyle<'static> {
+fn text() -> TextStyle<'static> {
     ("sans-serif", 14).into_font().color(&INK)
 }
 
 /// The plot in the page's colours.
-pub fn inked(svg: String) -> String {
+fn inked(svg: String) -> String {
     svg.replace(INK_IN_SVG, "\"currentColor\"") + "\n"
 }
 

@@ -1,11 +1,10 @@
 //! The page: two plots, the table and the parameters, complete in itself and readable by day and by night.
 
-use std::{fmt::Write as _, ops::Range};
+use std::fmt::Write as _;
 
-use plotters::prelude::*;
 use wheelhouse_examples::{
     AnyError, grouped,
-    page::{CURVE, INK, SIZE, chart_on, escaped, head, inked, latency, table, text},
+    page::{Curve, escaped, head, latency, over_time, table},
 };
 
 use crate::summary::Summary;
@@ -73,30 +72,5 @@ fn throughput(summary: &Summary) -> Result<String, AnyError> {
         .enumerate()
         .map(|(n, messages)| ((n as f64 + 0.5) * span, *messages as f64 / span))
         .collect();
-    let most = points.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
-    let Some((last, _)) = points.last().copied() else {
-        return Ok("<p>Nothing was measured.</p>\n".to_owned());
-    };
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let seconds: Range<f64> = 0.0..last + span / 2.0;
-        let mut chart = chart_on(&root).build_cartesian_2d(seconds, 0.0..most * 1.15)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK.mix(0.6))
-            .bold_line_style(INK.mix(0.15))
-            .light_line_style(INK.mix(0.05))
-            .max_light_lines(4)
-            .label_style(text())
-            .x_labels(10)
-            .y_label_formatter(&|rate| grouped(*rate as u64))
-            .x_desc("seconds")
-            .y_desc("messages answered per second")
-            .draw()?;
-        let area = AreaSeries::new(points, 0.0, CURVE.mix(0.2));
-        chart.draw_series(area.border_style(CURVE.stroke_width(2)))?;
-        root.present()?;
-    }
-    Ok(inked(svg))
+    over_time("messages answered per second", &[Curve { name: "", points }])
 }
