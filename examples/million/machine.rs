@@ -79,7 +79,8 @@ pub(crate) fn setting(name: &str) -> Option<String> {
 pub(crate) struct Memory {
     /// What the kernel holds for itself: the slabs, page tables, stacks, what it allocated page by page, buffers of sockets.
     ///
-    /// `SReclaimable` counts in full: the inodes and names of open sockets lie there, and cannot be reclaimed.
+    /// `SReclaimable` counts in full: the inodes and names of open sockets lie there, and cannot be reclaimed. What file systems
+    /// keep of files is left out where the slabs may be looked at one by one (as root).
     pub(crate) kernel: u64,
     /// Free, or holding what is also on a disk.
     pub(crate) free: u64,
@@ -91,7 +92,8 @@ impl Memory {
         let held = ["Slab", "PageTables", "KernelStack", "VmallocUsed", "Percpu"];
         let free = ["MemFree", "Buffers", "Cached"];
         Memory {
-            kernel: held.iter().map(|name| info.of(name)).sum::<u64>() + socket_buffers(),
+            kernel: (held.iter().map(|name| info.of(name)).sum::<u64>() + socket_buffers())
+                .saturating_sub(of_files()),
             free: free.iter().map(|name| info.of(name)).sum::<u64>().saturating_sub(info.of("Shmem")),
         }
     }
@@ -175,6 +177,25 @@ impl Meminfo {
 
 fn kilobytes(text: &str) -> Option<u64> {
     text.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+/// Slabs that other programs fill by reading files, and no socket is in.
+fn of_files() -> u64 {
+    let text = fs::read_to_string("/proc/slabinfo").unwrap_or_default();
+    let is_of_files = |name: &str| {
+        name.ends_with("inode_cache") && name != "sock_inode_cache"
+            || ["radix_tree_node", "buffer_head", "vm_area_struct", "anon_vma", "anon_vma_chain"]
+                .contains(&name)
+    };
+    text.lines()
+        .filter_map(|line| {
+            // The name, objects in use, objects, and the size of one.
+            let mut words = line.split_whitespace();
+            let name = words.next().filter(|name| is_of_files(name))?;
+            let numbers: Vec<u64> = words.take(3).map_while(|word| word.parse().ok()).collect();
+            Some(numbers.get(1)? * numbers.get(2)?)
+        })
+        .sum()
 }
 
 fn socket_buffers() -> u64 {

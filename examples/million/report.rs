@@ -25,7 +25,8 @@ pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
     page += &memory(&outcome.series)?;
     page += "<p>More than before the first connection: of all servers, of all clients, and of the kernel. The kernel's is \
         what it says it holds: slabs, page tables, stacks, what it allocates by the page, and buffers of sockets. What it \
-        calls reclaimable counts in full, for the inodes and names of open sockets lie there.</p>\n";
+        calls reclaimable counts in full, for the inodes and names of open sockets lie there; what file systems keep of \
+        files does not, where the slabs may be looked at (as root).</p>\n";
     page += "<h2>Connections per second</h2>\n";
     page += &rate(&outcome.series)?;
     if let Some((plateau, talk)) = outcome.plateaus.iter().rev().find_map(|at| Some((at, at.talk.as_ref()?)))

@@ -107,7 +107,7 @@ fn each_limit_is_named_with_what_it_allows_and_what_lifts_it() {
         ),
         (
             "memory available (bytes)",
-            Machine { memory: 4_000_000_000, memory_available: 3_850_000_000 + 5_000_000, ..roomy() },
+            Machine { memory: 4_000_000_000, memory_available: 4_400_000_000 + 5_000_000, ..roomy() },
             500_000,
             "memory",
         ),
