@@ -17,7 +17,7 @@ use wheelhouse_examples::{AnyError, raise_file_limit};
 
 use crate::{
     crew::{Crew, Told, about_resident_of, resident_of},
-    machine::{Memory, Tcp, available, time_wait},
+    machine::{Memory, Resident, Tcp, available, time_wait},
     options::Run,
     orders::Order,
     outcome::{Afterwards, Footprint, Outcome, Plateau, Sample},
@@ -113,8 +113,8 @@ struct Conductor<'a> {
 /// Before the first connection.
 #[derive(Clone, Copy, Default)]
 struct Base {
-    servers: u64,
-    clients: u64,
+    servers: Resident,
+    clients: Resident,
     memory: Memory,
     tcp: Tcp,
 }
@@ -216,7 +216,7 @@ impl Conductor<'_> {
 
     // ---- down
 
-    fn come_down(&mut self, height: u64) -> Option<Afterwards> {
+    fn come_down(&mut self, height: Resident) -> Option<Afterwards> {
         self.progress.stage("closing all but one");
         self.is_cut = false;
         // Somebody who does not wait any longer still gets a report.
@@ -240,15 +240,15 @@ impl Conductor<'_> {
     }
 
     /// The servers' memory when it falls no more.
-    fn come_back(&mut self) -> u64 {
+    fn come_back(&mut self) -> Resident {
         self.progress.stage("memory comes back");
         let until = self.until.min(Instant::now() + COMING_BACK);
         let mut least = resident_of(self.crew.servers());
         loop {
             self.pause(Duration::from_secs(1));
             let now = resident_of(self.crew.servers());
-            if now > least - least / 100 || Instant::now() >= until || self.is_cut {
-                return now.min(least);
+            if now.own > least.own - least.own / 100 || Instant::now() >= until || self.is_cut {
+                return now;
             }
             least = now;
         }
@@ -347,7 +347,7 @@ impl Conductor<'_> {
     fn look(&mut self) {
         let at = self.begun.elapsed();
         let is_due = self.series.last().is_none_or(|last| at.saturating_sub(last.at) >= SAMPLE);
-        if self.base.servers == 0 || !is_due {
+        if self.base.servers.all == 0 || !is_due {
             return;
         }
         let (servers, clients) =
@@ -358,10 +358,11 @@ impl Conductor<'_> {
     }
 
     /// What there is more than at the beginning.
-    fn footprint(&self, servers: u64, clients: u64) -> Footprint {
+    fn footprint(&self, servers: Resident, clients: Resident) -> Footprint {
         let more = |now: u64, then: u64| now as i64 - then as i64;
         let memory = Memory::now();
-        let (servers, clients) = (more(servers, self.base.servers), more(clients, self.base.clients));
+        let (servers, clients) =
+            (more(servers.own, self.base.servers.own), more(clients.own, self.base.clients.own));
         Footprint {
             servers,
             clients,

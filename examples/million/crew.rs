@@ -15,7 +15,7 @@ use serde_json::Value;
 use wheelhouse_examples::AnyError;
 
 use crate::{
-    machine::{about_resident, cpu, resident},
+    machine::{Resident, cpu},
     options::Run,
     orders::{Order, Status},
     plan::{Plan, Transport},
@@ -265,13 +265,13 @@ impl Member {
     }
 }
 
-/// Memory of some of them, in bytes: exactly, or as it can be had at once.
-pub(crate) fn resident_of(members: &[Member]) -> u64 {
-    members.iter().map(|member| resident(member.pid())).sum()
+/// Memory of some of them: exactly, or as it can be had at once.
+pub(crate) fn resident_of(members: &[Member]) -> Resident {
+    members.iter().map(|member| Resident::of(member.pid())).sum()
 }
 
-pub(crate) fn about_resident_of(members: &[Member]) -> u64 {
-    members.iter().map(|member| about_resident(member.pid())).sum()
+pub(crate) fn about_resident_of(members: &[Member]) -> Resident {
+    members.iter().map(|member| Resident::about(member.pid())).sum()
 }
 
 pub(crate) fn cpu_of(members: &[Member]) -> Duration {

@@ -137,17 +137,38 @@ pub(crate) fn time_wait() -> u64 {
     sockstat("tw")
 }
 
-/// Memory of a process in bytes, to the page: `statm` is behind by a batch for each thread.
-pub(crate) fn resident(pid: u32) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let exact = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).and_then(kilobytes);
-    exact.unwrap_or_else(|| about_resident(pid))
+/// Memory of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resident {
+    /// All of it, in bytes: the program's own pages are in it, which the kernel takes and gives as it likes.
+    pub(crate) all: u64,
+    /// What the process has made itself.
+    pub(crate) own: u64,
 }
 
-/// The same, at less cost.
-pub(crate) fn about_resident(pid: u32) -> u64 {
-    let pages = numbers(&format!("/proc/{pid}/statm")).get(1).copied().unwrap_or(0);
-    pages * page()
+impl Resident {
+    /// To the page: `statm` is behind by a batch for each thread.
+    pub(crate) fn of(pid: u32) -> Resident {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let of = |name| rollup.lines().find_map(|line| line.strip_prefix(name)).and_then(kilobytes);
+        match of("Rss:").zip(of("Anonymous:")) {
+            Some((all, own)) => Resident { all, own },
+            None => Resident::about(pid),
+        }
+    }
+
+    /// The same, at less cost.
+    pub(crate) fn about(pid: u32) -> Resident {
+        let pages = numbers(&format!("/proc/{pid}/statm"));
+        let of = |nth: usize| pages.get(nth).copied().unwrap_or(0) * page();
+        Resident { all: of(1), own: of(1).saturating_sub(of(2)) }
+    }
+}
+
+impl std::iter::Sum for Resident {
+    fn sum<I: Iterator<Item = Resident>>(each: I) -> Resident {
+        each.fold(Resident::default(), |sum, one| Resident { all: sum.all + one.all, own: sum.own + one.own })
+    }
 }
 
 /// Processor time that a process has used.
@@ -191,7 +212,7 @@ fn of_files() -> u64 {
         .filter_map(|line| {
             // The name, objects in use, objects, and the size of one.
             let mut words = line.split_whitespace();
-            let name = words.next().filter(|name| is_of_files(name))?;
+            words.next().filter(|name| is_of_files(name))?;
             let numbers: Vec<u64> = words.take(3).map_while(|word| word.parse().ok()).collect();
             Some(numbers.get(1)? * numbers.get(2)?)
         })

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wheelhouse_examples::latency::in_us;
 
 use crate::{
-    machine::{self, SETTINGS, Tcp},
+    machine::{self, Resident, SETTINGS, Tcp},
     options::Run,
     plan::{Machine, Plan},
     talk::Tally,
@@ -50,7 +50,7 @@ pub(crate) struct Plateau {
     pub(crate) broadcast: Option<Broadcast>,
 }
 
-/// What there is more than before the first connection, in bytes.
+/// What there is more than before the first connection, in bytes: of processes what they made themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Footprint {
     pub(crate) servers: i64,
@@ -89,9 +89,9 @@ pub(crate) struct Afterwards {
     pub(crate) connections: u64,
     pub(crate) closing: Duration,
     /// Of all servers together: before the first connection, with all of them, and when they were gone.
-    pub(crate) start: u64,
-    pub(crate) height: u64,
-    pub(crate) after: u64,
+    pub(crate) start: Resident,
+    pub(crate) height: Resident,
+    pub(crate) after: Resident,
     pub(crate) kernel: i64,
 }
 
@@ -101,7 +101,11 @@ const MAY_STAY: u64 = 16 << 20;
 impl Afterwards {
     /// What the servers may have together.
     pub(crate) fn bound(&self, servers: u64) -> u64 {
-        self.start + self.start / 10 + MAY_STAY * servers
+        self.start.all + self.start.all / 10 + MAY_STAY * servers
+    }
+
+    pub(crate) fn is_within_bound(&self, servers: u64) -> bool {
+        self.after.all <= self.bound(servers)
     }
 }
 
@@ -117,7 +121,7 @@ impl Outcome {
             && self.wrong == 0
             && self.lost.is_empty()
             && self.plateaus.iter().all(answered)
-            && self.afterwards.as_ref().is_some_and(|after| after.after <= after.bound(self.plan.servers))
+            && self.afterwards.as_ref().is_some_and(|after| after.is_within_bound(self.plan.servers))
     }
 
     /// What each connection more took from each plateau to the next: what processes have anyway is not in it.
@@ -169,11 +173,14 @@ impl Outcome {
                 "connections_staying": after.connections,
                 "closing_seconds": after.closing.as_secs_f64(),
                 "server_processes": plan.servers,
-                "server_rss_bytes_start": after.start,
-                "server_rss_bytes_height": after.height,
-                "server_rss_bytes_after": after.after,
+                "server_rss_bytes_start": after.start.all,
+                "server_user_bytes_start": after.start.own,
+                "server_rss_bytes_height": after.height.all,
+                "server_user_bytes_height": after.height.own,
+                "server_rss_bytes_after": after.after.all,
+                "server_user_bytes_after": after.after.own,
                 "bound_bytes": after.bound(plan.servers),
-                "within_bound": after.after <= after.bound(plan.servers),
+                "within_bound": after.is_within_bound(plan.servers),
                 "kernel_bytes_after": after.kernel,
             })),
             "kernel": {

@@ -23,7 +23,7 @@ pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
     page += &format!("<h1>{of}</h1>\n<p><span class=\"verdict {class}\">{}</span></p>\n", escaped(verdict));
     page += "<h2>Memory over time</h2>\n";
     page += &memory(&outcome.series)?;
-    page += "<p>More than before the first connection: of all servers, of all clients, and of the kernel. The kernel's is \
+    page += "<p>More than before the first connection: what all servers and all clients have made themselves, and the kernel's, which is \
         what it says it holds: slabs, page tables, stacks, what it allocates by the page, and buffers of sockets. What it \
         calls reclaimable counts in full, for the inodes and names of open sockets lie there; what file systems keep of \
         files does not, where the slabs may be looked at (as root).</p>\n";

@@ -11,7 +11,7 @@ use wheelhouse::{Action, Audience, Conn, Engine, Handle, Handler, Listener, Mess
 use wheelhouse_examples::{AnyError, as_asked, is_websocket, raise_file_limit, say};
 
 use crate::{
-    machine::{cpu, now, resident},
+    machine::{Resident, cpu, now},
     options::Serve,
     wire::ANNOUNCEMENT,
 };
@@ -100,7 +100,7 @@ fn status(handle: &Handle, seen: u64, broadcast: &serde_json::Value) -> serde_js
         "messages_out": total.messages_out,
         "turns": total.turns,
         "timers": total.timers,
-        "resident_bytes": resident(itself),
+        "resident_bytes": Resident::of(itself).all,
         "cpu_seconds": Duration::as_secs_f64(&cpu(itself)),
         "broadcast_at_ns": broadcast,
     })

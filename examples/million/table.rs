@@ -8,6 +8,7 @@ use wheelhouse_examples::{
 };
 
 use crate::{
+    machine::Resident,
     options::Run,
     outcome::{Outcome, Plateau, steepness},
     plan::{Limit, Machine, Plan},
@@ -151,14 +152,15 @@ pub(crate) fn processes(plan: &Plan) -> String {
 pub(crate) fn afterwards(outcome: &Outcome) -> Vec<String> {
     let Some(after) = &outcome.afterwards else { return Vec::new() };
     let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let both = |resident: Resident| format!("{} ({} its own)", mb(resident.all), mb(resident.own));
     vec![
         format!("closed in {:.1} s, {} staying", after.closing.as_secs_f64(), after.connections),
         format!(
-            "all {} servers together: {} at the start, {} at the height, {} after (at most {})",
-            outcome.plan.servers,
-            mb(after.start),
-            mb(after.height),
-            mb(after.after),
+            "{} together: {} at the start, {} at the height, {} after; at most {}",
+            plural(outcome.plan.servers, "server", "servers"),
+            both(after.start),
+            both(after.height),
+            both(after.after),
             mb(after.bound(outcome.plan.servers)),
         ),
         format!("the kernel still holds {:.1} MB more than at the start", after.kernel as f64 / 1e6),
