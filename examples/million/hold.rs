@@ -166,7 +166,8 @@ impl Holder {
             Order::Status => {}
             Order::Open(target) => {
                 (self.target, self.closing, self.status.stuck) = (target, None, None);
-                self.pause_until = None;
+                // Who waits for nothing sleeps.
+                (self.is_expecting, self.pause_until) = (false, None);
             }
             Order::Stop => self.stop(),
             Order::Expect => {

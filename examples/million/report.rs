@@ -22,11 +22,13 @@ pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
     let of = format!("{} connections over {}", grouped(outcome.opened), outcome.options.to);
     page += &format!("<h1>{of}</h1>\n<p><span class=\"verdict {class}\">{}</span></p>\n", escaped(verdict));
     page += "<h2>Memory over time</h2>\n";
-    page += &memory(&outcome.series)?;
-    page += "<p>More than before the first connection: what all servers and all clients have made themselves, and the kernel's, which is \
-        what it says it holds: slabs, page tables, stacks, what it allocates by the page, and buffers of sockets. What it \
-        calls reclaimable counts in full, for the inodes and names of open sockets lie there; what file systems keep of \
-        files does not, where the slabs may be looked at (as root).</p>\n";
+    page += &processes_memory(&outcome.series)?;
+    page += "<p>What all servers and all clients have made themselves since before the first connection. Their program's own \
+        pages are not in it, which the kernel takes and gives as it likes.</p>\n";
+    page += &kernel_memory(&outcome.series)?;
+    page += "<p>What the kernel says it holds, more than before the first connection: slabs, page tables, stacks, what it \
+        allocates by the page, and buffers of sockets. What it calls reclaimable counts in full, for the inodes and names \
+        of open sockets lie there; what file systems keep of files does not, where the slabs may be looked at (as root).</p>\n";
     page += "<h2>Connections per second</h2>\n";
     page += &rate(&outcome.series)?;
     if let Some((plateau, talk)) = outcome.plateaus.iter().rev().find_map(|at| Some((at, at.talk.as_ref()?)))
@@ -155,15 +157,19 @@ fn machine_rows(outcome: &Outcome) -> Vec<(String, String)> {
     rows
 }
 
-fn memory(series: &[Sample]) -> Result<String, AnyError> {
-    let curve = |name, of: fn(&Sample) -> i64| Curve {
-        name,
-        points: series.iter().map(|at| (at.at.as_secs_f64(), of(at).max(0) as f64 / 1e6)).collect(),
-    };
-    let servers = curve("servers", |sample| sample.memory.servers);
-    let clients = curve("clients", |sample| sample.memory.clients);
-    let kernel = curve("kernel", |sample| sample.memory.kernel);
-    over_time("MB", &[servers, clients, kernel])
+fn processes_memory(series: &[Sample]) -> Result<String, AnyError> {
+    let servers = memory("servers", series, |sample| sample.memory.servers);
+    let clients = memory("clients", series, |sample| sample.memory.clients);
+    over_time("MB in processes", &[servers, clients])
+}
+
+fn kernel_memory(series: &[Sample]) -> Result<String, AnyError> {
+    over_time("MB in the kernel", &[memory("kernel", series, |sample| sample.memory.kernel)])
+}
+
+fn memory<'a>(name: &'a str, series: &[Sample], of: impl Fn(&Sample) -> i64) -> Curve<'a> {
+    let point = |sample: &Sample| (sample.at.as_secs_f64(), of(sample).max(0) as f64 / 1e6);
+    Curve { name, points: series.iter().map(point).collect() }
 }
 
 fn rate(series: &[Sample]) -> Result<String, AnyError> {

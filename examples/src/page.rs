@@ -37,7 +37,8 @@ svg { width: 100%; height: auto; display: block; font-family: system-ui, sans-se
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
 td, th { border-top: 1px solid var(--line); padding: .25rem 1rem .25rem 0; vertical-align: top; overflow-wrap: anywhere }
 th { text-align: left; font-weight: 600; border-top: 0 }
-td:first-child { white-space: pre; width: 9rem } .many td:first-child { width: auto }
+td:first-child { white-space: pre; width: 9rem } .many td:first-child { width: auto; white-space: normal }
+.many td, .many th { overflow-wrap: normal; padding-right: .7rem }
 </style>
 ";
 
