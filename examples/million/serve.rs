@@ -3,7 +3,6 @@
 use std::{
     io::{self, BufRead as _},
     process,
-    time::Duration,
 };
 
 use serde_json::json;
@@ -50,7 +49,8 @@ pub(crate) fn serve(options: &Serve) -> Result<(), AnyError> {
     let engine = builder.build(|_| Echo)?;
     let handle = engine.handle();
     let address = engine.addresses().first().map(ToString::to_string).unwrap_or_default();
-    let running = engine.start()?;
+    // Dropped, it would stop.
+    let _running = engine.start()?;
     say(json!({ "listening": as_asked(&options.listen, &address) }));
     for line in io::stdin().lock().lines() {
         let line = line?;
@@ -64,7 +64,6 @@ pub(crate) fn serve(options: &Serve) -> Result<(), AnyError> {
     }
     // Nobody is there any more to whom it would matter how a million connections end.
     drop_socket(&options.listen);
-    let _ = &running;
     process::exit(0)
 }
 
@@ -101,7 +100,7 @@ fn status(handle: &Handle, seen: u64, broadcast: &serde_json::Value) -> serde_js
         "turns": total.turns,
         "timers": total.timers,
         "resident_bytes": Resident::of(itself).all,
-        "cpu_seconds": Duration::as_secs_f64(&cpu(itself)),
+        "cpu_seconds": cpu(itself).as_secs_f64(),
         "broadcast_at_ns": broadcast,
     })
 }

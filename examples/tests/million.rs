@@ -332,13 +332,7 @@ fn no_time_left_ends_it_with_what_there_is() {
 
 #[test]
 fn an_interrupt_ends_it_with_a_report() {
-    let running = Running::start(&mut million("interrupted", &["--connections=2000", "--hold=20", "--json"]));
-    // The servers and the clients are there.
-    let begun = Instant::now();
-    while left_of("interrupted").len() < 3 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", left_of("interrupted"));
-        thread::sleep(Duration::from_millis(20));
-    }
+    let running = start_and_see("interrupted");
     running.signal(Signal::SIGINT);
     let ended = running.end();
     assert_eq!(
@@ -348,6 +342,25 @@ fn an_interrupt_ends_it_with_a_report() {
         ended.err
     );
     assert_none_is_left("interrupted");
+}
+
+#[test]
+fn one_who_is_killed_leaves_no_process_behind() {
+    let running = start_and_see("killed");
+    running.signal(Signal::SIGKILL);
+    running.end();
+    assert_none_is_left("killed");
+}
+
+/// Starts a long run, and waits until a server and a client are there.
+fn start_and_see(name: &str) -> Running {
+    let running = Running::start(&mut million(name, &["--connections=2000", "--hold=20", "--json"]));
+    let begun = Instant::now();
+    while left_of(name).len() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", left_of(name));
+        thread::sleep(Duration::from_millis(20));
+    }
+    running
 }
 
 #[test]
