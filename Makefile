@@ -7,7 +7,7 @@ TARGET ?= frames
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help echo stress test peers autobahn fuzz lint bench bench-peers micro docs sanitize sanitize-address sanitize-thread simulate
+.PHONY: help echo stress million test peers autobahn fuzz lint bench bench-peers micro docs sanitize sanitize-address sanitize-thread simulate
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ echo: ## Run the echo server on tcp://127.0.0.1:9000 (ARGS="--help" for its opti
 
 stress: ## Load the echo server from a second terminal: 5,000 connections, every byte verified, a report at the end
 	$(CARGO) run --release -p wheelhouse-examples --example stress -- --report stress-report.html $(ARGS)
+
+million: ## As many WebSockets as the machine allows, up to a million (ARGS="--to tcp", ARGS="--plan"): million.html
+	$(CARGO) run --release -p wheelhouse-examples --example million -- run --to ws \
+		--report million.html --json million.json $(ARGS)
 
 test: peers ## Run all tests
 	$(CARGO) test --workspace --locked

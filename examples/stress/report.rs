@@ -1,43 +1,16 @@
 //! The page: two plots, the table and the parameters, complete in itself and readable by day and by night.
 
-use std::{fmt::Write as _, ops::Range};
+use std::fmt::Write as _;
 
-use plotters::{coord::Shift, prelude::*};
-use wheelhouse_examples::{AnyError, grouped};
+use wheelhouse_examples::{
+    AnyError, grouped,
+    page::{Curve, escaped, head, latency, over_time, table},
+};
 
 use crate::summary::Summary;
 
-const SIZE: (u32, u32) = (860, 360);
-const CURVE: RGBColor = RGBColor(47, 124, 208);
-
-/// Drawn in this colour means drawn in the page's own text colour, which differs by day and by night.
-const INK: RGBColor = RGBColor(1, 2, 3);
-const INK_IN_SVG: &str = "\"#010203\"";
-
-const HEAD: &str = "<!doctype html>
-<html lang=\"en\">
-<meta charset=\"utf-8\">
-<meta name=\"viewport\" content=\"width=device-width\">
-<meta name=\"color-scheme\" content=\"light dark\">
-<title>stress report</title>
-<style>
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --bad: #b3261e; --good: #1b7f3b }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --paper: #16181c; --line: #383c44; --bad: #ff8a80; --good: #7fd69a }
-}
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 900px; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
-.verdict { font-weight: 600 } .good { color: var(--good) } .bad { color: var(--bad) }
-svg { width: 100%; height: auto; display: block; font-family: system-ui, sans-serif }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
-td { border-top: 1px solid var(--line); padding: .25rem 1rem .25rem 0; vertical-align: top; overflow-wrap: anywhere }
-td:first-child { white-space: pre; width: 9rem }
-</style>
-";
-
 pub(crate) fn page(summary: &Summary) -> Result<String, AnyError> {
-    let mut page = String::from(HEAD);
+    let mut page = head("stress report");
     let (verdict, class) = match (summary.interrupted, summary.is_good(), summary.options.no_verify) {
         (true, ..) => ("interrupted", "bad"),
         (_, false, _) => ("something was not as it should be: see the results", "bad"),
@@ -48,7 +21,7 @@ pub(crate) fn page(summary: &Summary) -> Result<String, AnyError> {
     let of = format!("{} connections to {}", grouped(options.connections.into()), escaped(&options.to));
     write!(page, "<h1>Stress report</h1>\n<p>{of}: <span class=\"verdict {class}\">{verdict}</span></p>\n")?;
     writeln!(page, "<h2>Latency by percentile, {}</h2>", summary.what_latency_is())?;
-    page += &latency(summary)?;
+    page += &latency(&summary.tally.latency)?;
     page += "<h2>Throughput over time</h2>\n";
     page += &throughput(summary)?;
     page += "<h2>Results</h2>\n";
@@ -87,51 +60,6 @@ fn parameters(summary: &Summary) -> Vec<(String, String)> {
     rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn table(rows: Vec<(String, String)>) -> String {
-    let mut table = String::from("<table>\n");
-    for (name, value) in rows {
-        let _ = writeln!(table, "<tr><td>{}<td>{}", escaped(&name), escaped(&value));
-    }
-    table + "</table>\n"
-}
-
-/// The percentile curve: the axis counts nines, so that the tail has as much room as it deserves.
-fn latency(summary: &Summary) -> Result<String, AnyError> {
-    let histogram = &summary.tally.latency;
-    if histogram.is_empty() {
-        return Ok("<p>Nothing was measured.</p>\n".to_owned());
-    }
-    let most_nines = (histogram.len() as f64).log10().clamp(1.0, 6.0);
-    let points: Vec<(f64, f64)> = (0..=400)
-        .map(|step| most_nines * f64::from(step) / 400.0)
-        .map(|nines| (nines, histogram.value_at_quantile(1.0 - 10f64.powf(-nines)) as f64))
-        .collect();
-    // A little room above and below, and never an empty range.
-    let (least, most) = (histogram.min().max(2) as f64 / 1.25, histogram.max() as f64 * 1.25 + 1.0);
-    let values = (least..most).log_scale().with_key_points(round_values(least, most));
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut chart = chart_on(&root).build_cartesian_2d(0.0..most_nines, values)?;
-        let label = |nines: &f64| percentile_name(*nines);
-        chart
-            .configure_mesh()
-            .axis_style(INK.mix(0.6))
-            .bold_line_style(INK.mix(0.15))
-            .light_line_style(INK.mix(0.05))
-            .max_light_lines(4)
-            .label_style(text())
-            .x_labels(most_nines as usize + 1)
-            .x_label_formatter(&label)
-            .y_label_formatter(&|ns| short_time(*ns))
-            .x_desc("percentile of the messages")
-            .draw()?;
-        chart.draw_series(LineSeries::new(points, CURVE.stroke_width(2)))?;
-        root.present()?;
-    }
-    Ok(inked(svg))
-}
-
 fn throughput(summary: &Summary) -> Result<String, AnyError> {
     let span = summary.span.as_secs_f64();
     // The spans that were over: an interrupted run has fewer.
@@ -144,77 +72,5 @@ fn throughput(summary: &Summary) -> Result<String, AnyError> {
         .enumerate()
         .map(|(n, messages)| ((n as f64 + 0.5) * span, *messages as f64 / span))
         .collect();
-    let most = points.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
-    let Some((last, _)) = points.last().copied() else {
-        return Ok("<p>Nothing was measured.</p>\n".to_owned());
-    };
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let seconds: Range<f64> = 0.0..last + span / 2.0;
-        let mut chart = chart_on(&root).build_cartesian_2d(seconds, 0.0..most * 1.15)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK.mix(0.6))
-            .bold_line_style(INK.mix(0.15))
-            .light_line_style(INK.mix(0.05))
-            .max_light_lines(4)
-            .label_style(text())
-            .x_labels(10)
-            .y_label_formatter(&|rate| grouped(*rate as u64))
-            .x_desc("seconds")
-            .y_desc("messages answered per second")
-            .draw()?;
-        let area = AreaSeries::new(points, 0.0, CURVE.mix(0.2));
-        chart.draw_series(area.border_style(CURVE.stroke_width(2)))?;
-        root.present()?;
-    }
-    Ok(inked(svg))
-}
-
-/// Both plots have the same margins, so that they stand in line.
-fn chart_on<'a, 'b>(root: &'a DrawingArea<SVGBackend<'b>, Shift>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
-    let mut chart = ChartBuilder::on(root);
-    chart.margin(10).margin_right(30).x_label_area_size(48).y_label_area_size(92);
-    chart
-}
-
-fn text() -> TextStyle<'static> {
-    ("sans-serif", 14).into_font().color(&INK)
-}
-
-/// The plot in the page's colours.
-fn inked(svg: String) -> String {
-    svg.replace(INK_IN_SVG, "\"currentColor\"") + "\n"
-}
-
-/// The powers of ten between the two, and when these are few their double and fivefold too.
-fn round_values(least: f64, most: f64) -> Vec<f64> {
-    let steps: &[f64] = if most / least > 1e3 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-    let decades = least.log10().floor() as i32..=most.log10().ceil() as i32;
-    let values = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
-    values.filter(|value| (least..most).contains(value)).collect()
-}
-
-/// 0 nines are the least, 1 is p90, 2 are p99.
-fn percentile_name(nines: f64) -> String {
-    let percentile = 100.0 * (1.0 - 10f64.powf(-nines));
-    match nines {
-        ..0.01 => "p0".to_owned(),
-        ..2.01 => format!("p{percentile:.0}"),
-        _ => format!("p{percentile:.*}", nines.round() as usize - 2),
-    }
-}
-
-fn short_time(ns: f64) -> String {
-    match ns {
-        ..1e3 => format!("{ns:.0} ns"),
-        ..1e6 => format!("{:.0} µs", ns / 1e3),
-        ..1e9 => format!("{:.0} ms", ns / 1e6),
-        _ => format!("{:.0} s", ns / 1e9),
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    over_time("messages answered per second", &[Curve { name: "", points }])
 }

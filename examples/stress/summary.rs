@@ -2,9 +2,11 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use hdrhistogram::Histogram;
 use serde_json::{Value, json};
-use wheelhouse_examples::grouped;
+use wheelhouse_examples::{
+    grouped,
+    latency::{in_us, percentiles, time},
+};
 
 use crate::{options::Options, tally::Tally};
 
@@ -19,10 +21,6 @@ pub(crate) struct Summary {
     pub(crate) tally: Tally,
     pub(crate) interrupted: bool,
 }
-
-/// The percentiles that are told, by name.
-pub(crate) const PERCENTILES: [(&str, f64); 5] =
-    [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9), ("p99.99", 99.99)];
 
 impl Summary {
     /// Whether every connection and every byte was as it should be.
@@ -202,31 +200,5 @@ struct Rows(Vec<(String, String)>);
 impl Rows {
     fn add(&mut self, name: &str, value: String) {
         self.0.push((name.to_owned(), value));
-    }
-}
-
-/// The percentiles and the maximum, in ns; none where nothing was measured.
-fn percentiles(histogram: &Histogram<u64>) -> [(&'static str, Option<u64>); 6] {
-    let value = |percentile| (!histogram.is_empty()).then(|| histogram.value_at_percentile(percentile));
-    let [a, b, c, d, e] = PERCENTILES.map(|(name, percentile)| (name, value(percentile)));
-    [a, b, c, d, e, ("max", value(100.0))]
-}
-
-fn in_us(histogram: &Histogram<u64>) -> Value {
-    let values =
-        percentiles(histogram).map(|(name, ns)| (name.to_owned(), json!(ns.map(|ns| ns as f64 / 1e3))));
-    let mut object: serde_json::Map<String, Value> = values.into_iter().collect();
-    object.insert("mean".to_owned(), json!(histogram.mean() / 1e3));
-    object.insert("count".to_owned(), json!(histogram.len()));
-    Value::Object(object)
-}
-
-/// A time of so many ns in the unit that suits it.
-pub(crate) fn time(ns: u64) -> String {
-    match ns {
-        0..1_000 => format!("{ns} ns"),
-        1_000..1_000_000 => format!("{:.1} µs", ns as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.2} ms", ns as f64 / 1e6),
-        _ => format!("{:.2} s", ns as f64 / 1e9),
     }
 }

@@ -1,0 +1,373 @@
+//! The conductor: up to each plateau, measured there, and down again, with a bound on all of it.
+
+mod stay;
+
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use wheelhouse_examples::{AnyError, raise_file_limit};
+
+use crate::{
+    crew::{Crew, Told, about_resident_of, resident_of},
+    machine::{Memory, Resident, Tcp, available, time_wait},
+    options::Run,
+    orders::Order,
+    outcome::{Afterwards, Footprint, Outcome, Plateau, Sample},
+    plan::{Machine, Plan},
+    progress::Progress,
+    talk::Tally,
+};
+
+/// How often it is looked at.
+const SAMPLE: Duration = Duration::from_millis(500);
+
+/// Processes start within this, or not at all.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// When no connection has come for so long, none will.
+const STALLED: Duration = Duration::from_secs(20);
+
+/// How long the servers' count may differ from the clients', and answers may be on their way.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// Kept from the time there is, so that all can be closed and looked at again; at most a quarter.
+const COMING_DOWN: Duration = Duration::from_secs(30);
+
+/// How long memory may take to come back.
+const COMING_BACK: Duration = Duration::from_secs(10);
+
+pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<Outcome, AnyError> {
+    raise_file_limit()?;
+    let (tell, told) = channel();
+    interrupt(tell.clone())?;
+    let begun = Instant::now();
+    let mut conductor = Conductor {
+        options,
+        machine,
+        plan,
+        crew: Crew::new(tell),
+        told,
+        progress: Progress::new(plan.connections),
+        begun,
+        until: begun + options.within,
+        target: 0,
+        opened: 0,
+        base: Base::default(),
+        series: Vec::new(),
+        talk: (Tally::new(), 0),
+        stopped_by: None,
+        is_cut: false,
+        interrupted: false,
+    };
+    conductor.muster()?;
+    let plateaus = conductor.climb();
+    let height = resident_of(conductor.crew.servers());
+    let afterwards = conductor.come_down(height);
+    Ok(conductor.outcome(plateaus, afterwards))
+}
+
+/// The first signal ends the run early, the second one ends the process.
+fn interrupt(tell: Sender<Told>) -> Result<(), AnyError> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for (earlier, signal) in signals.forever().enumerate() {
+            if earlier > 0 {
+                std::process::exit(128 + signal);
+            }
+            let _ = tell.send(Told::Interrupted);
+        }
+    })?;
+    Ok(())
+}
+
+struct Conductor<'a> {
+    options: &'a Run,
+    machine: &'a Machine,
+    plan: &'a Plan,
+    crew: Crew,
+    told: Receiver<Told>,
+    progress: Progress,
+    begun: Instant,
+    until: Instant,
+    target: u64,
+    opened: u64,
+    base: Base,
+    series: Vec<Sample>,
+    /// What those who talked told, and how many clients did.
+    talk: (Tally, usize),
+    /// Why there will be no more connections than there are.
+    stopped_by: Option<String>,
+    /// Nothing more is waited for, but that all are closed.
+    is_cut: bool,
+    interrupted: bool,
+}
+
+/// Before the first connection.
+#[derive(Clone, Copy, Default)]
+struct Base {
+    servers: Resident,
+    clients: Resident,
+    memory: Memory,
+    tcp: Tcp,
+}
+
+impl Conductor<'_> {
+    // ---- up
+
+    fn muster(&mut self) -> Result<(), AnyError> {
+        self.progress.stage("starting");
+        let until = Instant::now() + STARTING;
+        for server in 0..self.plan.servers {
+            self.crew.start_server(self.options, self.plan)?;
+            // The first one chooses the port that they share.
+            if server == 0 {
+                self.wait(until, |all| all.crew.servers().iter().all(|server| server.url.is_some()));
+            }
+        }
+        self.wait(until, |all| all.crew.servers().iter().all(|server| server.url.is_some()));
+        for client in 0..self.plan.clients {
+            self.crew.start_client(self.plan, client)?;
+        }
+        let order = self.crew.order_clients(|_| Order::Status);
+        let is_there = self.wait(until, |all| all.crew.clients_have_seen(order));
+        if let Some(why) = self.stopped_by.take() {
+            return Err(why.into());
+        }
+        if !is_there && !self.interrupted {
+            return Err(format!("not all processes started within {} s", STARTING.as_secs()).into());
+        }
+        self.base = Base {
+            servers: resident_of(self.crew.servers()),
+            clients: resident_of(self.crew.clients()),
+            memory: Memory::now(),
+            tcp: Tcp::now(),
+        };
+        self.begun = Instant::now();
+        Ok(())
+    }
+
+    fn climb(&mut self) -> Vec<Plateau> {
+        let end = self.until;
+        self.until -= COMING_DOWN.min(self.options.within / 4);
+        let mut plateaus = Vec::new();
+        for target in self.options.plateaus(self.plan.connections) {
+            let (begun, before) = (Instant::now(), self.crew.open());
+            self.ramp(target);
+            let ramp = begun.elapsed();
+            let plateau = self.measure(ramp, before);
+            self.progress.note(&crate::table::plateau(&plateau));
+            plateaus.push(plateau);
+            if self.is_cut || self.stopped_by.is_some() {
+                break;
+            }
+        }
+        self.until = end;
+        plateaus
+    }
+
+    fn ramp(&mut self, target: u64) {
+        self.target = target;
+        self.progress.stage("opening");
+        let plan = self.plan;
+        let order = self.crew.order_clients(|client| Order::Open(plan.share(client, target)));
+        let mut best = (self.crew.open(), Instant::now());
+        loop {
+            let is_there = self.wait(self.until.min(Instant::now() + SAMPLE), |all| {
+                let done = |(client, member): (usize, &crate::crew::Member)| {
+                    let status = &member.status;
+                    member.has_ended
+                        || status.stuck.is_some()
+                        || status.open >= plan.share(client as u64, target)
+                };
+                all.crew.clients_have_seen(order) && all.crew.clients().iter().enumerate().all(done)
+            });
+            if is_there || self.is_cut {
+                break;
+            }
+            let open = self.crew.open();
+            if open > best.0 {
+                best = (open, Instant::now());
+            }
+            if best.1.elapsed() > STALLED {
+                self.stop(format!("no connection more came in {} s", STALLED.as_secs()));
+            }
+            if available() < self.machine.memory / 10 {
+                self.stop("memory: less than a tenth of it is left".to_owned());
+            }
+            if self.stopped_by.is_some() {
+                self.crew.order_clients(|_| Order::Stop);
+                break;
+            }
+        }
+        if let Some(why) = self.crew.clients().iter().find_map(|client| client.status.stuck.clone()) {
+            self.stop(format!("a client can open no more: {why}"));
+        }
+        self.target = self.crew.open();
+        self.opened = self.opened.max(self.target);
+    }
+
+    // ---- down
+
+    fn come_down(&mut self, height: Resident) -> Option<Afterwards> {
+        self.progress.stage("closing all but one");
+        self.is_cut = false;
+        // Somebody who does not wait any longer still gets a report.
+        self.until = self.until.max(Instant::now() + COMING_DOWN.min(self.options.within / 4));
+        self.target = 0;
+        let begun = Instant::now();
+        let one = self.crew.clients().iter().position(|client| client.status.open > 0)? as u64;
+        let order = self.crew.order_clients(|client| Order::Close(u64::from(client == one)));
+        self.wait(self.until, |all| all.crew.clients_have_seen(order) && all.crew.open() <= 1);
+        while !self.is_cut && self.count_on_servers() > 1 && Instant::now() < self.until {
+            self.pause(Duration::from_millis(50));
+        }
+        let closing = begun.elapsed();
+        let connections = self.crew.of_servers("connections");
+        if connections > 1 {
+            self.stop(format!("{connections} connections are left, where one was to stay"));
+        }
+        let after = self.come_back();
+        let kernel = self.footprint(after, resident_of(self.crew.clients())).kernel;
+        Some(Afterwards { connections, closing, start: self.base.servers, height, after, kernel })
+    }
+
+    /// The servers' memory when it falls no more.
+    fn come_back(&mut self) -> Resident {
+        self.progress.stage("memory comes back");
+        let until = self.until.min(Instant::now() + COMING_BACK);
+        let mut least = resident_of(self.crew.servers());
+        loop {
+            self.pause(Duration::from_secs(1));
+            let now = resident_of(self.crew.servers());
+            if now.own > least.own - least.own / 100 || Instant::now() >= until || self.is_cut {
+                return now;
+            }
+            least = now;
+        }
+    }
+
+    fn outcome(mut self, plateaus: Vec<Plateau>, afterwards: Option<Afterwards>) -> Outcome {
+        let mut retries = BTreeMap::new();
+        let mut lost = BTreeMap::new();
+        let add = |sum: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>| {
+            more.iter().for_each(|(why, times)| *sum.entry(why.clone()).or_default() += times);
+        };
+        for client in self.crew.clients() {
+            add(&mut retries, &client.status.retries);
+            add(&mut lost, &client.status.lost);
+        }
+        let clients = self.crew.clients();
+        let outcome = Outcome {
+            options: self.options.clone(),
+            machine: self.machine.clone(),
+            plan: self.plan.clone(),
+            opened: self.opened,
+            plateaus,
+            series: std::mem::take(&mut self.series),
+            afterwards,
+            retries,
+            lost,
+            wrong: clients.iter().map(|client| client.status.wrong).sum(),
+            first_wrong: clients.iter().find_map(|client| client.status.first_wrong.clone()),
+            pings: clients.iter().map(|client| client.status.pings).sum(),
+            tcp: Tcp::now().since(self.base.tcp),
+            time_wait: time_wait(),
+            stopped_by: self.stopped_by.take(),
+            interrupted: self.interrupted,
+            took: self.begun.elapsed(),
+        };
+        self.progress.stage("ending");
+        self.crew.end();
+        outcome
+    }
+
+    // ---- waiting, and looking meanwhile
+
+    /// Whether it came to be so, by then and before everything is cut short.
+    fn wait(&mut self, until: Instant, is_so: impl Fn(&Self) -> bool) -> bool {
+        loop {
+            if is_so(self) {
+                return true;
+            }
+            let now = Instant::now();
+            if now >= self.until && !self.is_cut {
+                self.stop(format!("time: --within {} s", self.options.within.as_secs_f64()));
+                self.is_cut = true;
+            }
+            if self.is_cut || now >= until {
+                return false;
+            }
+            match self.told.recv_timeout(until.min(self.until).saturating_duration_since(now).min(SAMPLE / 4))
+            {
+                Ok(told) => self.hear(told),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+            self.look();
+        }
+    }
+
+    fn pause(&mut self, time: Duration) {
+        self.wait(Instant::now() + time, |_| false);
+    }
+
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Line(member, line) => {
+                if let Some(line) = self.crew.hear(member, line) {
+                    self.talk.0.add(&line["talk"]);
+                    self.talk.1 += 1;
+                }
+            }
+            Told::Ended(member) => {
+                let who = self.crew.has_ended(member);
+                self.stop(who);
+                self.is_cut = true;
+            }
+            Told::Interrupted => {
+                self.interrupted = true;
+                self.is_cut = true;
+            }
+        }
+    }
+
+    /// The first reason counts.
+    fn stop(&mut self, why: String) {
+        self.stopped_by.get_or_insert(why);
+    }
+
+    fn look(&mut self) {
+        let at = self.begun.elapsed();
+        let is_due = self.series.last().is_none_or(|last| at.saturating_sub(last.at) >= SAMPLE);
+        if self.base.servers.all == 0 || !is_due {
+            return;
+        }
+        let (servers, clients) =
+            (about_resident_of(self.crew.servers()), about_resident_of(self.crew.clients()));
+        let memory = self.footprint(servers, clients);
+        self.series.push(Sample { at, connections: self.crew.open(), memory });
+        self.progress.show(&self.series, self.target);
+    }
+
+    /// What there is more than at the beginning.
+    fn footprint(&self, servers: Resident, clients: Resident) -> Footprint {
+        let more = |now: u64, then: u64| now as i64 - then as i64;
+        let memory = Memory::now();
+        let (servers, clients) =
+            (more(servers.own, self.base.servers.own), more(clients.own, self.base.clients.own));
+        Footprint {
+            servers,
+            clients,
+            kernel: more(memory.kernel, self.base.memory.kernel),
+            kernel_by_free: more(self.base.memory.free, memory.free) - servers - clients,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The processes that a run consists of: started, asked, listened to, and ended, whatever becomes of them.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc::Sender,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use wheelhouse_examples::AnyError;
+
+use crate::{
+    machine::{Resident, cpu},
+    options::Run,
+    orders::{Order, Status},
+    plan::{Plan, Transport},
+};
+
+/// For the threads that listen, of which there may be hundreds.
+const STACK: usize = 128 << 10;
+
+/// How long processes may take to end when they are told to.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// What comes to the conductor.
+pub(crate) enum Told {
+    /// A line from the process with that number.
+    Line(usize, Value),
+    /// It has closed its output.
+    Ended(usize),
+    /// Somebody wants it all to end.
+    Interrupted,
+}
+
+/// The servers come first, the clients after them.
+pub(crate) struct Crew {
+    members: Vec<Member>,
+    servers: usize,
+    order: u64,
+    told: Sender<Told>,
+    /// Where Unix sockets lie; removed with the crew.
+    directory: Option<PathBuf>,
+}
+
+pub(crate) struct Member {
+    process: Child,
+    orders: Option<ChildStdin>,
+    /// Where it listens.
+    pub(crate) url: Option<String>,
+    /// Of a client: how it last was.
+    pub(crate) status: Status,
+    /// Of a server: the same, as it told.
+    pub(crate) answer: Value,
+    pub(crate) has_ended: bool,
+}
+
+impl Crew {
+    pub(crate) fn new(told: Sender<Told>) -> Crew {
+        Crew { members: Vec::new(), servers: 0, order: 0, told, directory: None }
+    }
+
+    // ---- they come
+
+    /// Starts the next server; the first one, where they share an address, has to have told it by then.
+    pub(crate) fn start_server(&mut self, options: &Run, plan: &Plan) -> Result<(), AnyError> {
+        let url = match (options.to, self.members.first().and_then(|first| first.url.clone())) {
+            (Transport::Unix, _) => format!("unix:{}", self.path(self.servers)?.display()),
+            (_, Some(url)) => url,
+            (Transport::Tcp, None) => "tcp://127.0.0.1:0".to_owned(),
+            (Transport::Ws, None) => "ws://127.0.0.1:0".to_owned(),
+        };
+        let heartbeat = options.heartbeat.map_or("off".to_owned(), |every| every.as_secs_f64().to_string());
+        let reactors = plan.reactors.to_string();
+        self.start(&["serve", "--listen", &url, "--reactors", &reactors, "--heartbeat", &heartbeat])?;
+        self.servers = self.members.len();
+        Ok(())
+    }
+
+    /// Starts the client with this number.
+    pub(crate) fn start_client(&mut self, plan: &Plan, client: u64) -> Result<(), AnyError> {
+        let before: u64 = (0..client).map(|client| plan.share(client, plan.connections)).sum();
+        let mut arguments = vec!["hold".to_owned()];
+        let mut urls: Vec<String> = self.servers().iter().filter_map(|server| server.url.clone()).collect();
+        // Where they share an address it is the same one.
+        urls.dedup();
+        // Not all begin with the same.
+        let first = client as usize % urls.len().max(1);
+        urls.rotate_left(first);
+        arguments.extend(urls.into_iter().flat_map(|url| ["--to".to_owned(), url]));
+        let numbers = [
+            ("--first", before),
+            ("--most", plan.share(client, plan.connections)),
+            ("--source", client * plan.sources),
+            ("--sources", plan.sources),
+            ("--window", plan.window),
+        ];
+        arguments.extend(numbers.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_string()]));
+        self.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn start(&mut self, arguments: &[&str]) -> Result<(), AnyError> {
+        let number = self.members.len();
+        let failed = |error| format!("cannot start process {} (`{}`): {error}", number + 1, arguments[0]);
+        let mut process = Command::new(env::current_exe()?)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A key that interrupts this process is not theirs: they end when it does.
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        let orders = process.stdin.take();
+        let out = process.stdout.take();
+        self.members.push(Member {
+            process,
+            orders,
+            url: None,
+            status: Status::default(),
+            answer: Value::Null,
+            has_ended: false,
+        });
+        let told = self.told.clone();
+        let listen = move || listen(number, out, &told);
+        thread::Builder::new().name("listen".into()).stack_size(STACK).spawn(listen).map_err(failed)?;
+        Ok(())
+    }
+
+    /// In a directory that only this user can look into.
+    fn path(&mut self, server: usize) -> Result<PathBuf, AnyError> {
+        if self.directory.is_none() {
+            use std::os::unix::fs::DirBuilderExt as _;
+            let directory = env::temp_dir().join(format!("million-{}", std::process::id()));
+            std::fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&directory)
+                .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
+            self.directory = Some(directory);
+        }
+        Ok(self.directory.iter().map(|directory| directory.join(server.to_string())).collect())
+    }
+
+    // ---- they are asked
+
+    /// Asks all servers; their answers will have the number that is returned.
+    pub(crate) fn ask_servers(&mut self, question: &str) -> u64 {
+        self.order += 1;
+        let order = self.order;
+        self.servers_mut().iter_mut().for_each(|server| server.say(order, question));
+        order
+    }
+
+    /// Has each client do something.
+    pub(crate) fn order_clients(&mut self, order: impl Fn(u64) -> Order) -> u64 {
+        self.order += 1;
+        let number = self.order;
+        for (client, member) in self.clients_mut().iter_mut().enumerate() {
+            member.say(number, &order(client as u64).to_string());
+        }
+        number
+    }
+
+    /// Takes what a member said; what is not about its state is given back.
+    pub(crate) fn hear(&mut self, number: usize, line: Value) -> Option<Value> {
+        let is_client = number >= self.servers;
+        let member = self.members.get_mut(number)?;
+        if let Some(url) = line["listening"].as_str() {
+            member.url = Some(url.to_owned());
+        } else if line["talk"].is_object() {
+            return Some(line);
+        } else if is_client {
+            member.status = Status::read(&line);
+        } else {
+            member.answer = line;
+        }
+        None
+    }
+
+    pub(crate) fn has_ended(&mut self, number: usize) -> String {
+        let what = if number < self.servers { "server" } else { "client" };
+        let Some(member) = self.members.get_mut(number) else { return String::new() };
+        member.has_ended = true;
+        member.status.open = 0;
+        let how = member.process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        format!("a {what} ended ({how})")
+    }
+
+    // ---- how they are
+
+    pub(crate) fn servers(&self) -> &[Member] {
+        &self.members[..self.servers]
+    }
+
+    pub(crate) fn clients(&self) -> &[Member] {
+        &self.members[self.servers..]
+    }
+
+    fn servers_mut(&mut self) -> &mut [Member] {
+        &mut self.members[..self.servers]
+    }
+
+    fn clients_mut(&mut self) -> &mut [Member] {
+        &mut self.members[self.servers..]
+    }
+
+    /// Connections that are open, as the clients see it.
+    pub(crate) fn open(&self) -> u64 {
+        self.clients().iter().map(|client| client.status.open).sum()
+    }
+
+    /// Whether each client has done what it was told by then.
+    pub(crate) fn clients_have_seen(&self, order: u64) -> bool {
+        self.clients().iter().all(|client| client.has_ended || client.status.seen >= order)
+    }
+
+    pub(crate) fn servers_have_answered(&self, order: u64) -> bool {
+        self.servers().iter().all(|server| server.has_ended || server.answer["seen"].as_u64() >= Some(order))
+    }
+
+    /// The sum of what the servers told.
+    pub(crate) fn of_servers(&self, name: &str) -> u64 {
+        self.servers().iter().filter_map(|server| server.answer[name].as_u64()).sum()
+    }
+
+    // ---- they go
+
+    /// Closes their inputs, which ends them; whoever stays is killed.
+    pub(crate) fn end(&mut self) {
+        self.members.iter_mut().for_each(|member| drop(member.orders.take()));
+        let begun = Instant::now();
+        for member in &mut self.members {
+            while member.process.try_wait().is_ok_and(|status| status.is_none()) {
+                if begun.elapsed() > ENDING {
+                    let _ = member.process.kill();
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        if let Some(directory) = self.directory.take() {
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Member {
+    fn say(&mut self, number: u64, what: &str) {
+        if let Some(orders) = &mut self.orders {
+            // One that has ended is noticed by its output.
+            let _ = writeln!(orders, "{number} {what}");
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// Memory of some of them: exactly, or as it can be had at once.
+pub(crate) fn resident_of(members: &[Member]) -> Resident {
+    members.iter().map(|member| Resident::of(member.pid())).sum()
+}
+
+pub(crate) fn about_resident_of(members: &[Member]) -> Resident {
+    members.iter().map(|member| Resident::about(member.pid())).sum()
+}
+
+pub(crate) fn cpu_of(members: &[Member]) -> Duration {
+    members.iter().map(|member| cpu(member.pid())).sum()
+}
+
+fn listen(number: usize, out: Option<ChildStdout>, told: &Sender<Told>) {
+    for line in out.into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
+        let Ok(value) = serde_json::from_str(&line) else { continue };
+        if told.send(Told::Line(number, value)).is_err() {
+            return;
+        }
+    }
+    let _ = told.send(Told::Ended(number));
+}

@@ -1,0 +1,94 @@
+//! A million connections, or as many as the machine allows: `million run --help` tells what it can be asked for.
+//!
+//! One program in three roles. `serve` is the engine, echoing; `hold` a client made of plain sockets, which shares nothing
+//! with it; `run` works out a `plan` from what `machine` says, starts as many of both as that takes (`crew`), and conducts
+//! them through their pipes: up to each plateau, silent, with a few that talk (`talk`), one word to all, and down again.
+//! `outcome` is what came of it, `progress`, and `report` how it is told.
+
+mod conduct;
+mod crew;
+mod dial;
+#[path = "../stress/handshake.rs"]
+mod handshake;
+mod hold;
+mod machine;
+mod options;
+mod orders;
+mod outcome;
+#[path = "../stress/pattern.rs"]
+mod pattern;
+mod plan;
+mod progress;
+mod report;
+mod serve;
+mod table;
+mod talk;
+mod wire;
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use wheelhouse_examples::{AnyError, end};
+
+use crate::{
+    options::{Command, Options, Run},
+    plan::Plan,
+};
+
+fn main() -> ExitCode {
+    let outcome = match Options::parse().command {
+        Command::Run(options) => run(&options),
+        Command::Serve(options) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
+        Command::Hold(options) => hold::hold(&options).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| end(Err(error)))
+}
+
+fn run(options: &Run) -> Result<ExitCode, AnyError> {
+    options.check()?;
+    let machine = machine::machine()?;
+    let plan = Plan::new(&machine, &options.wanted());
+    eprint!("{}", table::plan(options, &machine, &plan));
+    if plan.connections == 0 {
+        return Err("this machine allows no connection: see what stops it".into());
+    }
+    if options.plan {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let outcome = conduct::conduct(options, &machine, &plan)?;
+    let table = table::outcome(&outcome);
+    match &options.json {
+        Some(path) => {
+            eprint!("{table}");
+            write_json(path, &outcome.json())?;
+        }
+        None => {
+            let _ = write!(io::stdout(), "{table}");
+        }
+    }
+    if let Some(path) = &options.report {
+        fs::write(path, report::page(&outcome)?)
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        eprintln!("report: {}", path.display());
+    }
+    Ok(match (outcome.interrupted, outcome.is_good()) {
+        (true, _) => ExitCode::from(130),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
+    })
+}
+
+/// One line on standard output, for whoever reads a console; readable in a file.
+fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), AnyError> {
+    if path == Path::new("-") {
+        let _ = writeln!(io::stdout(), "{value}");
+        return Ok(());
+    }
+    Ok(fs::write(path, format!("{value:#}\n"))
+        .map_err(|e| format!("cannot write {}: {e}", path.display()))?)
+}

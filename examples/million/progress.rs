@@ -1,0 +1,96 @@
+//! How far it is: a bar on a terminal, a line now and then elsewhere.
+
+use std::{
+    io::{self, IsTerminal as _},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use wheelhouse_examples::grouped;
+
+use crate::outcome::Sample;
+
+const STYLE: &str = "{prefix:>10} [{wide_bar}] {msg}";
+
+/// Where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// The rate is that of the last samples.
+const LOOK_BACK: usize = 8;
+
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    told: Instant,
+    stage: String,
+}
+
+impl Progress {
+    pub(crate) fn new(connections: u64) -> Progress {
+        let bar = io::stderr().is_terminal().then(|| ProgressBar::new(connections));
+        if let (Some(bar), Ok(style)) = (&bar, ProgressStyle::with_template(STYLE)) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Progress { bar, told: Instant::now(), stage: String::new() }
+    }
+
+    /// What is done from now on.
+    pub(crate) fn stage(&mut self, stage: impl Into<String>) {
+        self.stage = stage.into();
+        match &self.bar {
+            Some(bar) => bar.set_prefix(self.stage.clone()),
+            None => eprintln!("{}", self.stage),
+        }
+    }
+
+    /// Something that is to stay on the screen.
+    pub(crate) fn note(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    pub(crate) fn show(&mut self, series: &[Sample], target: u64) {
+        let Some(last) = series.last() else { return };
+        let rate = rate(series);
+        let each = |bytes: i64| bytes / last.connections.max(1) as i64;
+        let to_go = match target.saturating_sub(last.connections) {
+            0 => String::new(),
+            left if rate >= 1.0 => format!(", {:.0} s to go", left as f64 / rate),
+            _ => ", waiting".to_owned(),
+        };
+        let line = format!(
+            "{} connections, {}/s, {} B each in the server, {} B in the kernel{to_go}",
+            grouped(last.connections),
+            grouped(rate as u64),
+            each(last.memory.servers),
+            each(last.memory.kernel),
+        );
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(last.connections);
+                bar.set_message(line);
+            }
+            None if self.told.elapsed() >= LINE_EVERY => {
+                self.told = Instant::now();
+                eprintln!("{:>7.1} s  {line}", last.at.as_secs_f64());
+            }
+            None => {}
+        }
+    }
+}
+
+fn rate(series: &[Sample]) -> f64 {
+    let recent = &series[series.len().saturating_sub(LOOK_BACK)..];
+    let (Some(first), Some(last)) = (recent.first(), recent.last()) else { return 0.0 };
+    let seconds = last.at.saturating_sub(first.at).as_secs_f64();
+    if seconds > 0.0 { last.connections.saturating_sub(first.connections) as f64 / seconds } else { 0.0 }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

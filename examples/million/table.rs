@@ -1,0 +1,209 @@
+//! What is told on a terminal: the plan beforehand, and the table of what came of it.
+
+use std::fmt::Write as _;
+
+use wheelhouse_examples::{
+    grouped,
+    latency::{percentiles, time},
+};
+
+use crate::{
+    machine::Resident,
+    options::Run,
+    outcome::{Outcome, Plateau, steepness},
+    plan::{Limit, Machine, Plan},
+};
+
+/// What will be done, and what stops it.
+pub(crate) fn plan(options: &Run, machine: &Machine, plan: &Plan) -> String {
+    let asked = options.wanted().connections.map_or("as many as the machine allows".to_owned(), grouped);
+    let mut text = Rows::default();
+    text.add("asked for", format!("{asked} connections over {}", options.to));
+    text.add("this machine", this_machine(machine));
+    for limit in &plan.limits {
+        text.add(if limit.allows.is_some() { "stops at" } else { "costs" }, met(limit));
+        text.add("", format!("{} is {}, needed {}", limit.name, grouped(limit.value), grouped(limit.needed)));
+        text.add("", format!("lift it: {}", limit.lift));
+    }
+    text.add("planned", processes(plan));
+    text.0
+}
+
+/// What came of it.
+pub(crate) fn outcome(outcome: &Outcome) -> String {
+    let mut text = Rows::default();
+    let (plan, asked) = (&outcome.plan, outcome.options.wanted().connections);
+    let asked = asked.map_or("as many as possible".to_owned(), grouped);
+    text.add(
+        "connections",
+        format!("{} over {}, {asked} asked for", grouped(outcome.opened), outcome.options.to),
+    );
+    text.add("processes", processes(plan));
+    for at in &outcome.plateaus {
+        text.add("plateau", plateau(at));
+        for line in details(at) {
+            text.add("", line);
+        }
+    }
+    for (from, to) in outcome.slopes() {
+        let [servers, clients, kernel] = steepness(from, to);
+        let span = format!("{} to {}", grouped(from.connections), grouped(to.connections));
+        let each = format!(
+            "{servers:.1} B in the server, {clients:.1} B in the client, {kernel:.0} B in the kernel"
+        );
+        text.add("each more", format!("{span}: {each}"));
+    }
+    for (name, counts) in [("made anew", &outcome.retries), ("LOST", &outcome.lost)] {
+        for (why, times) in counts {
+            text.add(name, format!("{} {why}", grouped(*times)));
+        }
+    }
+    if let Some(first) = &outcome.first_wrong {
+        text.add("WRONG", format!("on {} connections; {first}", grouped(outcome.wrong)));
+    }
+    for line in afterwards(outcome) {
+        text.add("afterwards", line);
+    }
+    text.add("kernel", kernel(outcome));
+    for limit in &plan.limits {
+        text.add("limit", format!("{}: {}; lift it: {}", limit.name, met(limit), limit.lift));
+    }
+    if let Some(why) = &outcome.stopped_by {
+        text.add("STOPPED", why.clone());
+    }
+    if outcome.interrupted {
+        text.add("interrupted", "these are the figures until then".to_owned());
+    }
+    text.add("time", format!("{:.1} s", outcome.took.as_secs_f64()));
+    text.0
+}
+
+/// One line.
+pub(crate) fn plateau(plateau: &Plateau) -> String {
+    let memory = &plateau.memory;
+    format!(
+        "{} connections at {:.1} s, {}/s: {:.1} B each in the server, {:.1} B in the client, {:.0} B in the kernel",
+        grouped(plateau.connections),
+        plateau.at.as_secs_f64(),
+        grouped(plateau.rate() as u64),
+        plateau.each(memory.servers),
+        plateau.each(memory.clients),
+        plateau.each(memory.kernel),
+    )
+}
+
+/// What was done there, a line each.
+pub(crate) fn details(plateau: &Plateau) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(quiet) = plateau.quiet {
+        let (servers, clients) = quiet.cores();
+        lines.push(format!(
+            "silent for {:.1} s: servers {:.2} % of a core, {} turns; clients {:.2} %; {} pings answered",
+            quiet.lasted.as_secs_f64(),
+            100.0 * servers,
+            grouped(quiet.turns),
+            100.0 * clients,
+            grouped(quiet.pings),
+        ));
+    }
+    if let Some(talk) = &plateau.talk {
+        let told = |histogram| {
+            let each = percentiles(histogram)
+                .map(|(name, ns)| format!("{name} {}", ns.map_or("-".to_owned(), time)));
+            each.join(", ")
+        };
+        let (servers, clients) = plateau.talking.map_or((0.0, 0.0), crate::outcome::Busy::cores);
+        lines.push(format!(
+            "{} talk: {} sent, {} answered; servers {:.1} % of a core, clients {:.1} %",
+            grouped(talk.connections),
+            grouped(talk.sent),
+            grouped(talk.answered),
+            100.0 * servers,
+            100.0 * clients,
+        ));
+        lines.push(format!("latency from when due: {}", told(&talk.latency)));
+        lines.push(format!("of it sent late by: {}", told(&talk.lateness)));
+    }
+    if let Some(broadcast) = plateau.broadcast {
+        lines.push(format!(
+            "a word to all: {} delivered in {:.2} s",
+            grouped(broadcast.delivered),
+            broadcast.took.as_secs_f64()
+        ));
+    }
+    lines
+}
+
+pub(crate) fn processes(plan: &Plan) -> String {
+    let sources = match plan.sources * plan.clients {
+        0 => String::new(),
+        n => format!(" from {}", plural(n, "source address", "source addresses")),
+    };
+    format!(
+        "{} connections; {} with {} each, {}{sources}",
+        grouped(plan.connections),
+        plural(plan.servers, "server", "servers"),
+        plural(plan.reactors, "reactor", "reactors"),
+        plural(plan.clients, "client", "clients"),
+    )
+}
+
+/// The servers' memory when all but one were closed.
+pub(crate) fn afterwards(outcome: &Outcome) -> Vec<String> {
+    let Some(after) = &outcome.afterwards else { return Vec::new() };
+    let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let both = |resident: Resident| format!("{} ({} its own)", mb(resident.all), mb(resident.own));
+    vec![
+        format!("closed in {:.1} s, {} staying", after.closing.as_secs_f64(), after.connections),
+        format!(
+            "{} together: {} at the start, {} at the height, {} after; at most {}",
+            plural(outcome.plan.servers, "server", "servers"),
+            both(after.start),
+            both(after.height),
+            both(after.after),
+            mb(after.bound(outcome.plan.servers)),
+        ),
+        format!("the kernel still holds {:.1} MB more than at the start", after.kernel as f64 / 1e6),
+    ]
+}
+
+pub(crate) fn kernel(outcome: &Outcome) -> String {
+    format!(
+        "{} SYN retransmits, {} listen overflows, {} listen drops; {} ports in TIME_WAIT at the end",
+        grouped(outcome.tcp.syn_retransmits),
+        grouped(outcome.tcp.listen_overflows),
+        grouped(outcome.tcp.listen_drops),
+        grouped(outcome.time_wait),
+    )
+}
+
+pub(crate) fn met(limit: &Limit) -> String {
+    match limit.allows {
+        Some(allows) => format!("{} connections", grouped(allows)),
+        None => limit.effect.clone(),
+    }
+}
+
+pub(crate) fn this_machine(machine: &Machine) -> String {
+    format!(
+        "{} cores, {:.1} GB of memory ({:.1} available), {} files for a process, Linux {}",
+        machine.cores,
+        machine.memory as f64 / 1e9,
+        machine.memory_available as f64 / 1e9,
+        grouped(machine.files),
+        crate::machine::kernel(),
+    )
+}
+
+fn plural(n: u64, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(n)) }
+}
+
+#[derive(Default)]
+struct Rows(String);
+
+impl Rows {
+    fn add(&mut self, name: &str, value: String) {
+        let _ = writeln!(self.0, "{name:<13}{value}");
+    }
+}
