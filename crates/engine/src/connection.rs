@@ -228,18 +228,17 @@ impl Connection {
     /// Storage held outside the connection, which the reactor's account of buffer memory holds too.
     pub(crate) fn storage(&self) -> usize {
         let queue = self.outbound.as_ref().map_or(0, |queue| queue.capacity());
-        let held =
-            self.extras.as_ref().and_then(|extras| extras.held.as_ref()).map_or(0, |held| held.1.len());
+        let held = self.under_way().and_then(|way| way.held.as_ref()).map_or(0, |(_, body)| body.len());
         let sealed = self.secure().map_or(0, |secure| secure.left.len());
         self.inbound.capacity() + queue + held + sealed
     }
 
     pub(crate) fn secure(&self) -> Option<&Secure> {
-        self.extras.as_ref()?.tls.as_deref()
+        self.extras.as_ref()?.tls.as_ref()
     }
 
     pub(crate) fn secure_mut(&mut self) -> Option<&mut Secure> {
-        self.extras.as_mut()?.tls.as_deref_mut()
+        self.extras.as_mut()?.tls.as_mut()
     }
 
     /// As [`storage`](Connection::storage), with what its queue shares with others: it may be the last to hold it.
@@ -270,8 +269,21 @@ impl Connection {
         }
     }
 
+    pub(crate) fn under_way(&self) -> Option<&UnderWay> {
+        self.extras.as_ref()?.under_way.as_deref()
+    }
+
+    pub(crate) fn under_way_mut(&mut self) -> Option<&mut UnderWay> {
+        self.extras.as_mut()?.under_way.as_deref_mut()
+    }
+
     /// Gives the extras back when there is nothing in them any more.
     pub(crate) fn drop_idle_extras(&mut self) {
+        if let Some(extras) = &mut self.extras
+            && extras.under_way.as_ref().is_some_and(|way| way.is_over())
+        {
+            extras.under_way = None;
+        }
         if self.extras.as_ref().is_some_and(|extras| extras.is_idle()) {
             self.extras = None;
         }
@@ -296,55 +308,57 @@ pub(crate) enum Peer {
     Other,
 }
 
-/// What few connections have. Those with TLS all have it: what is rare among the rare is boxed.
+/// What few connections have. Those with TLS all have it: what passes is apart.
 #[derive(Default)]
 pub(crate) struct Extras {
     pub(crate) tag: Tag,
     pub(crate) peer: Option<Box<SocketAddr>>,
     pub(crate) idle: Option<Duration>,
     pub(crate) timers: Vec<(TimerKind, TimerKey)>,
-    pub(crate) held: Option<Box<(Kind, Vec<u8>)>>,
-    pub(crate) dialling: Option<Box<Dialling>>,
+    /// What seals its bytes.
+    pub(crate) tls: Option<Secure>,
+    /// Its own compression, where it has one.
+    pub(crate) contexts: Option<Box<Contexts>>,
+    /// The subprotocol that was agreed on, where it has no number.
+    pub(crate) subprotocol: Option<Box<str>>,
+    under_way: Option<Box<UnderWay>>,
+}
+
+const _: () = assert!(size_of::<Extras>() <= 152);
+
+/// What a connection has for a while.
+#[derive(Default)]
+pub(crate) struct UnderWay {
+    pub(crate) held: Option<(Kind, Vec<u8>)>,
+    pub(crate) dialling: Option<Dialling>,
     /// How fast an unfinished message is coming, where a minimum rate is set.
     pub(crate) pace: Option<Pace>,
     /// To be called with what is left of the connection when it has been taken out.
     pub(crate) heir: Option<Box<dyn FnOnce(Detached)>>,
     /// Why it is closing gracefully, where that is more than `Local`.
-    pub(crate) closing: Option<Box<(CloseReason, Option<io::Error>)>>,
-    /// What seals its bytes.
-    pub(crate) tls: Option<Box<Secure>>,
+    pub(crate) closing: Option<(CloseReason, Option<io::Error>)>,
     /// The WebSocket that is being asked for.
     pub(crate) upgrade: Option<Box<Upgrade>>,
-    /// Its own compression, where it has one.
-    pub(crate) contexts: Option<Box<Contexts>>,
-    /// The subprotocol that was agreed on, where it has no number.
-    pub(crate) subprotocol: Option<Box<str>>,
 }
 
-const _: () = assert!(size_of::<Extras>() <= 160);
-
 impl Extras {
+    pub(crate) fn under_way(&mut self) -> &mut UnderWay {
+        self.under_way.get_or_insert_with(Box::default)
+    }
+
     fn is_idle(&self) -> bool {
-        let Extras {
-            tag,
-            peer,
-            idle,
-            timers,
-            held,
-            dialling,
-            pace,
-            heir,
-            closing,
-            tls,
-            upgrade,
-            contexts,
-            subprotocol,
-        } = self;
+        let Extras { tag, peer, idle, timers, tls, contexts, subprotocol, under_way } = self;
         let has_own = *tag != Tag::default() || peer.is_some() || idle.is_some() || !timers.is_empty();
-        let is_under_way = held.is_some() || dialling.is_some() || pace.is_some() || upgrade.is_some();
-        let is_ending = heir.is_some() || closing.is_some();
         let has_socket = tls.is_some() || contexts.is_some() || subprotocol.is_some();
-        !(has_own || is_under_way || is_ending || has_socket)
+        !(has_own || has_socket || under_way.is_some())
+    }
+}
+
+impl UnderWay {
+    fn is_over(&self) -> bool {
+        let UnderWay { held, dialling, pace, heir, closing, upgrade } = self;
+        let is_coming = held.is_some() || dialling.is_some() || pace.is_some() || upgrade.is_some();
+        !(is_coming || heir.is_some() || closing.is_some())
     }
 }
 

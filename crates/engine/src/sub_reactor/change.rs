@@ -57,7 +57,7 @@ impl Core {
             return false;
         };
         connection.phase = Phase::Detaching;
-        connection.extras().heir = Some(heir);
+        connection.extras().under_way().heir = Some(heir);
         self.detaching.push(id);
         self.put_dirty(key);
         true
@@ -80,7 +80,7 @@ impl Core {
         let unsent = self.take_unsent(key);
         let mut connection = self.release(key)?;
         self.io.deregister(&self.poll, &connection);
-        let heir = connection.extras.as_mut()?.heir.take()?;
+        let heir = connection.under_way_mut()?.heir.take()?;
         let socket = match connection.fd.take() {
             Some(fd) => fd,
             None => OwnedFd::from(File::open("/dev/null").ok()?),

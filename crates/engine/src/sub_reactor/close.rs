@@ -61,7 +61,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Open) else {
             return;
         };
-        connection.extras().closing = Some(Box::new((reason, error)));
+        connection.extras().under_way().closing = Some((reason, error));
         if !self.masses.is_empty() {
             self.catch_up(key);
         }
@@ -149,8 +149,8 @@ impl Core {
             return;
         }
         connection.phase = Phase::Closed;
-        let closing = connection.extras.as_mut().and_then(|extras| extras.closing.take());
-        let (reason, error) = closing.map_or((reason, error), |closing| *closing);
+        let closing = connection.under_way_mut().and_then(|way| way.closing.take());
+        let (reason, error) = closing.unwrap_or((reason, error));
         let unsent = in_hand + corked + connection.queued() as u64;
         self.doomed.push_back(Doomed { key, reason, error, unsent });
     }

@@ -130,11 +130,11 @@ impl Core {
         match connection.phase {
             Phase::Closed | Phase::Detaching => None,
             Phase::Connecting => {
-                let dialling = connection.extras.as_ref()?.dialling.as_ref()?;
+                let dialling = connection.under_way()?.dialling.as_ref()?;
                 Some((dialling.deadline, Deadline::Close(CloseReason::ConnectTimeout)))
             }
             Phase::Handshaking | Phase::Proxied => {
-                let upgrade = connection.extras.as_ref().and_then(|extras| extras.upgrade.as_deref());
+                let upgrade = connection.under_way().and_then(|way| way.upgrade.as_deref());
                 if let Some(Upgrade::Asked(_, until)) = upgrade {
                     return Some((*until, Deadline::Close(CloseReason::Handshake)));
                 }

@@ -62,9 +62,10 @@ impl Core {
         connection.flags.set(Flags::TLS, tls.is_some());
         let extras = connection.extras();
         extras.tag = to.tag;
-        extras.dialling = Some(Box::new(Dialling { deadline, from: to.from, left: Vec::new(), tls }));
+        let way = extras.under_way();
+        way.dialling = Some(Dialling { deadline, from: to.from, left: Vec::new(), tls });
         if let Some(hello) = hello {
-            extras.upgrade = Some(Box::new(Upgrade::Hello(hello, self.workshop.nonce())));
+            way.upgrade = Some(Box::new(Upgrade::Hello(hello, self.workshop.nonce())));
             connection.flags |= Flags::CLIENT;
         }
         let id = self.connections.insert(connection).map_err(|_| {
@@ -91,7 +92,7 @@ impl Core {
     fn try_addresses(&mut self, key: Key, mut addresses: Vec<SocketAddr>) {
         addresses.reverse();
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Some(dialling) = &mut connection.extras().dialling {
+        if let Some(dialling) = &mut connection.extras().under_way().dialling {
             dialling.left = addresses;
         }
         self.try_next(key, io::Error::other("the name has no address of this IP version"));
@@ -159,7 +160,9 @@ impl Core {
         connection.since = stamp;
         connection.last_activity = stamp;
         connection.flags.remove(Flags::WRITE_INTEREST);
-        let tls = connection.extras().dialling.take().and_then(|dialling| dialling.tls);
+        let dialling = connection.under_way_mut().and_then(|way| way.dialling.take());
+        let tls = dialling.and_then(|dialling| dialling.tls);
+        connection.drop_idle_extras();
         let registered = self.reregister(key);
         if let Err(error) = registered {
             self.doom(key, CloseReason::Io, Some(error), 0);
@@ -174,7 +177,7 @@ impl Core {
 
     fn dialling(&mut self, key: Key) -> Option<&mut Dialling> {
         let connection = self.connections.get_mut(key).filter(|c| c.phase == Phase::Connecting)?;
-        connection.extras.as_mut()?.dialling.as_deref_mut()
+        connection.under_way_mut()?.dialling.as_mut()
     }
 }
 

@@ -91,16 +91,18 @@ impl Core {
             return;
         }
         let Some(connection) = self.connections.get_mut(key) else { return self.remove_linear(body.len()) };
-        connection.extras().held = Some(Box::new((kind, body.to_vec())));
+        connection.extras().under_way().held = Some((kind, body.to_vec()));
         connection.flags |= Flags::UNSERVED;
         self.note_holder(key);
     }
 
     /// The message on hold, to be offered again.
     pub(super) fn take_held(&mut self, key: Key) -> Option<(Kind, Vec<u8>)> {
-        let held = self.connections.get_mut(key)?.extras.as_mut()?.held.take()?;
+        let connection = self.connections.get_mut(key)?;
+        let held = connection.under_way_mut()?.held.take()?;
+        connection.drop_idle_extras();
         self.remove_linear(held.1.len());
-        Some(*held)
+        Some(held)
     }
 
     /// Takes so many bytes into account; false when `key` itself had to give way.

@@ -62,6 +62,9 @@ impl Mass {
     }
 }
 
+/// Mass work pauses when so many queues wait for the turn's end.
+const FLUSHED: usize = 8 * PIECE;
+
 impl Core {
     /// Has a place in the mailbox, as every broadcast: that bounds how many wait.
     pub(crate) fn broadcast(&mut self, to: Audience, payload: Payload<'static>) {
@@ -108,7 +111,8 @@ impl Core {
             }
             // Work that meets nobody takes time too.
             done += met.max(1);
-            if self.clock.is_past(TURN) {
+            // What is queued has to leave within the turn: very many small queues would take more memory than one broadcast.
+            if self.clock.is_past(TURN) || self.dirty.len() >= FLUSHED {
                 return;
             }
         }

@@ -19,7 +19,7 @@ impl Core {
         let since = self.clock.stamp();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let bytes = connection.inbound.len();
-        let pace = &mut connection.extras().pace;
+        let pace = &mut connection.extras().under_way().pace;
         if begins || pace.is_none() {
             *pace = Some(Pace { since, bytes });
             self.arm(key);
@@ -54,8 +54,8 @@ impl Core {
         let since = self.clock.stamp();
         let Some(connection) = self.connections.get_mut(key) else { return };
         let bytes = connection.inbound.len();
-        let pace = connection.extras.as_mut().and_then(|extras| extras.pace.as_mut());
         let counts_input = connection.flags.contains(Flags::INPUT_COUNTS);
+        let pace = connection.under_way_mut().and_then(|way| way.pace.as_mut());
         if pace.is_none() && !counts_input {
             return;
         }
@@ -90,7 +90,7 @@ impl Core {
         let mut is_slow = false;
         if let Some((pace, bytes)) = input_pace(connection).filter(|(pace, _)| has_ended(pace.since)) {
             is_slow |= bytes.saturating_sub(pace.bytes) < rate.bytes;
-            connection.extras().pace = Some(Pace { since: now, bytes });
+            connection.extras().under_way().pace = Some(Pace { since: now, bytes });
         }
         if let Some((pace, bytes)) = output {
             is_slow |= bytes.saturating_sub(pace.bytes) < rate.bytes;
@@ -108,8 +108,8 @@ impl Core {
 impl Connection {
     /// The message is whole: nobody looks at how fast it came any more.
     pub(super) fn forget_pace(&mut self) {
-        if let Some(extras) = &mut self.extras
-            && extras.pace.take().is_some()
+        if let Some(way) = self.under_way_mut()
+            && way.pace.take().is_some()
         {
             self.drop_idle_extras();
         }
@@ -118,7 +118,7 @@ impl Connection {
 
 /// Where the message that is coming stood when its window began, and where it stands.
 fn input_pace(connection: &Connection) -> Option<(Pace, usize)> {
-    let pace = connection.extras.as_ref()?.pace?;
+    let pace = connection.under_way()?.pace?;
     let is_owed =
         connection.phase == Phase::Open && connection.takes_input() && !connection.inbound.is_empty();
     is_owed.then_some((pace, connection.inbound.len()))

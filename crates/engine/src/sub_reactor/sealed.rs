@@ -419,6 +419,6 @@ impl Connection {
             is_closed: false,
             is_broken: false,
         };
-        self.extras().tls = Some(Box::new(secure));
+        self.extras().tls = Some(secure);
     }
 }

@@ -159,8 +159,8 @@ impl<H: Handler> Stage<H> {
 
     /// Nobody will inherit: what the closure had captured is dropped, and that is somebody else's code.
     fn drop_heir(&mut self, key: Key) {
-        let extras = self.core.connections.get_mut(key).and_then(|connection| connection.extras.as_mut());
-        if let Some(heir) = extras.and_then(|extras| extras.heir.take()) {
+        let way = self.core.connections.get_mut(key).and_then(Connection::under_way_mut);
+        if let Some(heir) = way.and_then(|way| way.heir.take()) {
             self.call_reactor(|_, _| drop(heir));
         }
     }

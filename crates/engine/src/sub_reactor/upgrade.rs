@@ -30,18 +30,18 @@ use crate::{
 impl Connection {
     /// Whether the handler has put off its answer: nothing more is read until then.
     pub(super) fn awaits_answer(&self) -> bool {
-        let upgrade = self.extras.as_ref().and_then(|extras| extras.upgrade.as_deref());
+        let upgrade = self.under_way().and_then(|way| way.upgrade.as_deref());
         self.phase == Phase::Handshaking && matches!(upgrade, Some(Upgrade::Asked(..)))
     }
 
     /// Whether the server's answer is still to come.
     fn awaits_welcome(&self) -> bool {
-        let upgrade = self.extras.as_ref().and_then(|extras| extras.upgrade.as_deref());
+        let upgrade = self.under_way().and_then(|way| way.upgrade.as_deref());
         self.phase == Phase::Handshaking && matches!(upgrade, Some(Upgrade::Hello(..)))
     }
 
     fn take_upgrade(&mut self) -> Option<Upgrade> {
-        self.extras.as_mut()?.upgrade.take().map(|upgrade| *upgrade)
+        self.under_way_mut()?.upgrade.take().map(|upgrade| *upgrade)
     }
 }
 
@@ -193,7 +193,7 @@ impl<H: Handler> Stage<H> {
             Err(error) if error.is_interim() => {
                 if let Some(connection) = self.core.connections.get_mut(key) {
                     connection.protocol_state[0] = 0;
-                    connection.extras().upgrade = Some(Box::new(Upgrade::Hello(hello, nonce)));
+                    connection.extras().under_way().upgrade = Some(Box::new(Upgrade::Hello(hello, nonce)));
                 }
                 return false;
             }
@@ -237,7 +237,7 @@ impl Core {
     /// Asks the server for a WebSocket.
     pub(super) fn say_hello(&mut self, key: Key) {
         let Some(connection) = self.connections.get(key) else { return };
-        let upgrade = connection.extras.as_ref().and_then(|extras| extras.upgrade.as_deref());
+        let upgrade = connection.under_way().and_then(|way| way.upgrade.as_deref());
         let Some(Upgrade::Hello(hello, nonce)) = upgrade else { return };
         let mut out = Vec::new();
         hello.write(*nonce, &mut out);
@@ -248,7 +248,7 @@ impl Core {
         let within = clamp(within.unwrap_or(self.options().handshake_timeout));
         let until = self.clock.tick_from_now(within);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.extras().upgrade = Some(Box::new(Upgrade::Asked(asked, until)));
+        connection.extras().under_way().upgrade = Some(Box::new(Upgrade::Asked(asked, until)));
         // The time to ask is over, the time to answer begins.
         self.disarm_deadline(key);
     }
@@ -268,7 +268,7 @@ impl Core {
         let mut out = Vec::new();
         refused.answer().write(&mut out, false);
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.extras().closing = Some(Box::new((reason, error)));
+            connection.extras().under_way().closing = Some((reason, error));
         }
         self.finish_with_answer(key, &out);
     }
@@ -284,7 +284,7 @@ impl Core {
     pub(super) fn give_up(&mut self, key: Key, reason: CloseReason, error: Option<io::Error>) {
         match self.connections.get_mut(key) {
             Some(connection) if connection.phase == Phase::Handshaking => {
-                connection.extras().closing = Some(Box::new((reason, error)));
+                connection.extras().under_way().closing = Some((reason, error));
                 self.finish_early(key);
             }
             _ => self.finish_because(key, reason, error),

@@ -372,14 +372,11 @@ impl Core {
     /// The end of the turn: what was queued during it goes out.
     pub(super) fn flush_dirty(&mut self) {
         // An eviction may put somebody back: he waits for the next turn.
-        for flushed in 1..=self.dirty.len().min(SLICE) {
+        for _ in 0..self.dirty.len().min(SLICE) {
             let Some(id) = self.dirty.pop_front() else { return };
             if let Some(connection) = self.connections.find(id) {
                 connection.flags.remove(Flags::IN_DIRTY);
                 self.flush(id.key());
-            }
-            if !self.goes_on(flushed) {
-                return;
             }
         }
     }

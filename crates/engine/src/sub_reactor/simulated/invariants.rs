@@ -341,7 +341,7 @@ fn nearest(core: &Core, connection: &Connection) -> Option<Tick> {
         Phase::Proxied | Phase::Handshaking => {
             Some(clock.tick_after(connection.since, options.handshake_timeout))
         }
-        Phase::Connecting => Some(connection.extras.as_ref()?.dialling.as_ref()?.deadline),
+        Phase::Connecting => Some(connection.under_way()?.dialling.as_ref()?.deadline),
         Phase::Finishing => stall(options.write_stall_timeout.or(Some(options.close_timeout))),
         Phase::Lingering => Some(clock.tick_after(connection.since, options.close_timeout)),
         Phase::Open => {
