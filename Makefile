@@ -7,7 +7,7 @@ TARGET ?= frames
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help echo stress million test peers autobahn fuzz lint bench bench-peers micro docs sanitize sanitize-address sanitize-thread simulate
+.PHONY: help echo stress million million-vm test peers autobahn fuzz lint bench bench-peers micro docs sanitize sanitize-address sanitize-thread simulate
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ stress: ## Load the echo server from a second terminal: 5,000 connections, every
 million: ## As many WebSockets as the machine allows, up to a million (ARGS="--to tcp", ARGS="--plan"): million.html
 	$(CARGO) run --release -p wheelhouse-examples --example million -- run --to ws \
 		--report million.html --json million.json $(ARGS)
+
+million-vm: ## A million connections in one server process of a small virtual machine (qemu, 11 GiB, 15 minutes; ARGS=--help)
+	examples/million/vm/run $(ARGS)
 
 test: peers ## Run all tests
 	$(CARGO) test --workspace --locked
