@@ -41,8 +41,8 @@ const SETTLING: Duration = Duration::from_secs(10);
 /// Kept from the time there is, so that all can be closed and looked at again; at most a quarter.
 const COMING_DOWN: Duration = Duration::from_secs(30);
 
-/// How long memory may take to come back.
-const COMING_BACK: Duration = Duration::from_secs(10);
+/// How long memory may take to come back: the server gives it back in slices, emulated 2 MB a second.
+const COMING_BACK: Duration = Duration::from_secs(60);
 
 pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<Outcome, AnyError> {
     raise_file_limit()?;
