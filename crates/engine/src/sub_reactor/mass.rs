@@ -262,6 +262,8 @@ impl Core {
                 encoded.and_then(Result::ok).map(|()| self.account.hold(BytesMut::from(&bytes[..]).freeze()))
             }
         };
+        // What it takes the pool may not lend.
+        self.limit_pool();
         broadcast.encoded.push((profile, kind, encoded.clone()));
         encoded
     }

@@ -46,6 +46,7 @@ use self::{deadlines::Due, read::ReadBuffer, stage::Stage};
 use crate::{
     ConnId, Handler,
     accept::{Acceptor, RETRY, Round},
+    clock::Clock,
     mailbox::Command,
     main_reactor::{WAKER, listener_token},
     watched::Watched,
@@ -239,7 +240,7 @@ impl<H: Handler> SubReactor<H> {
         let here = &shared.reactors[self.stage.core.id.index()];
         let (clock, stage) = (self.stage.core.clock, &mut self.stage);
         let round = acceptor.accept(
-            |accepted| !is_piece(accepted) || !clock.is_past(TURN),
+            |accepted| goes_on(&clock, accepted),
             |accepted| shared.admits(accepted),
             |accepted| {
                 here.load.fetch_add(1, Ordering::Relaxed);
@@ -298,7 +299,7 @@ impl Core {
     /// Whether there is time in this turn for more than the `done` pieces of a kind of work.
     #[inline]
     fn goes_on(&self, done: usize) -> bool {
-        !is_piece(done) || !self.clock.is_past(TURN)
+        goes_on(&self.clock, done)
     }
 
     fn has_work(&self) -> bool {
@@ -356,8 +357,9 @@ impl Core {
     }
 }
 
-fn is_piece(done: usize) -> bool {
-    done.is_multiple_of(PIECE)
+#[inline]
+fn goes_on(clock: &Clock, done: usize) -> bool {
+    !done.is_multiple_of(PIECE) || !clock.is_past(TURN)
 }
 
 /// A connection's token is its id; the waker's and the listeners' are below all ids.

@@ -57,8 +57,8 @@ impl World {
         ensure!(core.buffered() == storage, "{} B in the account, {storage} B in use", core.buffered());
         let memory = self.plan.options.buffer_memory;
         ensure!(storage <= memory, "{storage} B of buffers, of {memory}");
-        // What a broadcast took from the pool's limit is given back when the pool is next asked for more than that.
-        let may_lend = core.pool.limit().max(memory.saturating_sub(core.linear + core.account.held()));
+        // The pool's own limit is set anew when it is next met: a broadcast that has gone has given back what it took.
+        let may_lend = memory.saturating_sub(core.linear + core.account.held());
         // A payload on its way to many counts before the first of them has it in his queue.
         let lends = core.pool.lent();
         ensure!(lends <= may_lend || !core.masses.is_empty(), "the pool lends {lends} B, of {may_lend}");
