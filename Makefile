@@ -60,11 +60,12 @@ micro: ## Run the criterion micro benches: ring, wheel, fd index, hand-over
 
 sanitize: sanitize-address sanitize-thread ## Run the tests under AddressSanitizer and ThreadSanitizer (nightly)
 
-# Every crate that has unsafe code, in its tests or outside: engine, ring, wheel.
+# Every crate that has unsafe code, in its tests or outside: engine, ring, wheel. Left out: what measures the process's memory.
 sanitize-address:
 	$(call needs,rustc +nightly --version,the nightly toolchain: rustup toolchain install nightly)
 	RUSTFLAGS="-Zsanitizer=address $(SANITIZED)" $(CARGO) +nightly test --target $(HOST) --locked \
-		--target-dir target/sanitize/address -p wheelhouse -p wheelhouse-ring -p wheelhouse-wheel --lib --tests -- $(ARGS)
+		--target-dir target/sanitize/address -p wheelhouse -p wheelhouse-ring -p wheelhouse-wheel --lib --tests --no-fail-fast -- \
+		--skip memory $(ARGS)
 
 # The engine's tests and the whole engine's. Left out:
 #   those that measure the process's memory or count its descriptors: the sanitizer keeps what is freed, and has its own;
@@ -74,7 +75,7 @@ sanitize-thread:
 	$(call needs,rustc +nightly --version,the nightly toolchain: rustup toolchain install nightly)
 	RUSTFLAGS="-Zsanitizer=thread $(SANITIZED)" TSAN_OPTIONS="suppressions=$(CURDIR)/tests/thread-sanitizer.txt" \
 		$(CARGO) +nightly test --target $(HOST) --locked --target-dir target/sanitize/thread \
-		-p wheelhouse -p wheelhouse-tests --lib --tests -- \
+		-p wheelhouse -p wheelhouse-tests --lib --tests --no-fail-fast -- \
 		--skip memory --skip caps:: --skip half_sent:: --skip never_reading:: --skip shared:: --skip slow_peers:: \
 		--skip under_load_ --skip a_flood_on_one_listener_does_not_shut_out_another $(ARGS)
 

@@ -96,7 +96,7 @@ fn resident() -> usize {
 }
 
 #[test]
-fn an_idle_session_costs_at_most_3_100_bytes() {
+fn the_memory_of_an_idle_session_is_at_most_3_100_bytes() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     const SESSIONS: usize = 4_000;
     let (tls, client) = configs(&PKCS_ECDSA_P256_SHA256);
