@@ -1,25 +1,27 @@
 use crate::{
     ConnId,
-    sync::{AtomicU64, OnceLock, Ordering},
+    sync::{AtomicU32, AtomicU64, Ordering, yield_now},
+    table::Table,
 };
 
 /// Which connection has file descriptor 1024? Answered from any thread, without a lock.
 ///
-/// ```text
-/// fd: | chunk (fd >> 12) | slot (fd & 4095) |        chunk 0        chunk 1
-///                                            chunks [ * ]---------> [ id 0 id id 0 .. ]
-///                                                   [ * ]---------------------------> [ 0 id .. ]
-///                                                   [ - ]  not published yet
-/// ```
-///
-/// Chunks are published once and never moved or taken back: a reader follows two pointers and owns nothing. A slot is
-/// written by the reactor that owns the connection, and by nobody else while the fd is open.
+/// A slot is written by the reactor that owns the connection, and by nobody else while the fd is open. Descriptors of all
+/// reactors share a chunk: it counts them, so that its memory can go back when there are none.
 #[derive(Debug)]
 pub struct FdIndex<const CHUNK: usize = 4096> {
-    chunks: Box<[Published<CHUNK>]>,
+    ids: Table<AtomicU64, CHUNK>,
+    /// Of each chunk.
+    uses: Box<[Use]>,
 }
 
-type Published<const CHUNK: usize> = OnceLock<Box<[AtomicU64; CHUNK]>>;
+/// How a chunk is used: [`WRITTEN`] since memory was last given back, [`WIPING`] while it is, and how many descriptors are in
+/// it, counted in [`ONE`]s.
+type Use = AtomicU32;
+
+const WRITTEN: u32 = 1;
+const WIPING: u32 = 2;
+const ONE: u32 = 4;
 
 /// Sixteen times what `fs.nr_open` allows unless it has been raised.
 const DESCRIPTORS: usize = 1 << 24;
@@ -34,46 +36,70 @@ impl FdIndex {
 impl<const CHUNK: usize> FdIndex<CHUNK> {
     /// For the descriptors below `descriptors`.
     pub(crate) fn with_room_for(descriptors: usize) -> Self {
-        const { assert!(CHUNK.is_power_of_two(), "a look-up shifts and masks") };
-        FdIndex { chunks: (0..descriptors / CHUNK).map(|_| OnceLock::new()).collect() }
+        FdIndex {
+            ids: Table::with_room_for(descriptors),
+            uses: (0..descriptors / CHUNK).map(|_| AtomicU32::new(0)).collect(),
+        }
     }
 
     /// The connection whose descriptor this is, if it is one of the engine's.
     #[inline]
     pub fn find(&self, fd: i32) -> Option<ConnId> {
-        let (chunk, slot) = self.place(fd)?;
-        ConnId::from_u64(chunk.get()?[slot].load(Ordering::Acquire))
+        ConnId::from_u64(self.ids.get(usize::try_from(fd).ok()?)?.load(Ordering::Acquire))
     }
 
     /// Every connection there is, in the order of their descriptors. Those that come or go meanwhile may or may not be
     /// among them; nobody is told twice.
     pub fn iter(&self) -> impl Iterator<Item = ConnId> + '_ {
-        let chunks = self.chunks.iter().filter_map(OnceLock::get);
-        chunks
-            .flat_map(|chunk| chunk.iter())
-            .filter_map(|slot| ConnId::from_u64(slot.load(Ordering::Acquire)))
+        self.ids.slots().filter_map(|slot| ConnId::from_u64(slot.load(Ordering::Acquire)))
     }
 
-    /// Before the connection's first callback.
+    /// Before the connection's first callback. A descriptor beyond the index has no place: it is served as any other, and not
+    /// found by its number.
     pub fn insert(&self, fd: i32, id: ConnId) {
-        let Some((chunk, slot)) = self.place(fd) else { return };
-        let chunk = chunk.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
-        chunk[slot].store(id.as_u64(), Ordering::Release);
+        let Ok(fd) = usize::try_from(fd) else { return };
+        let Some(slot) = self.ids.publish(fd) else { return };
+        self.enter(fd / CHUNK);
+        if slot.swap(id.as_u64(), Ordering::Release) != 0 {
+            self.leave(fd / CHUNK);
+        }
     }
 
     /// Before the descriptor is closed, for the next one to open may get the same number.
     pub fn remove(&self, fd: i32) {
-        let Some((chunk, slot)) = self.place(fd) else { return };
-        if let Some(chunk) = chunk.get() {
-            chunk[slot].store(0, Ordering::Release);
+        let Ok(fd) = usize::try_from(fd) else { return };
+        if self.ids.get(fd).is_some_and(|slot| slot.swap(0, Ordering::Release) != 0) {
+            self.leave(fd / CHUNK);
         }
     }
 
-    /// A descriptor beyond the index has no place: it is served as any other, and not found by its number.
-    #[inline]
-    fn place(&self, fd: i32) -> Option<(&Published<CHUNK>, usize)> {
-        let fd = usize::try_from(fd).ok()?;
-        Some((self.chunks.get(fd / CHUNK)?, fd % CHUNK))
+    /// After a storm: chunks in which there is no descriptor any more take no memory until the next one comes.
+    pub fn shrink(&self) {
+        for (chunk, uses) in self.uses.iter().enumerate() {
+            // Who has left did so with Release: nobody writes there now, and who comes waits.
+            if uses.compare_exchange(WRITTEN, WIPING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                self.ids.wipe(chunk);
+                uses.fetch_sub(WIPING, Ordering::Release);
+            }
+        }
+    }
+
+    /// One more in the chunk, which is not wiped until it has left.
+    fn enter(&self, chunk: usize) {
+        let uses = &self.uses[chunk];
+        let mut now = uses.fetch_add(ONE, Ordering::Acquire);
+        // A call of the system's, at most once for a chunk that stood empty.
+        while now & WIPING != 0 {
+            yield_now();
+            now = uses.load(Ordering::Acquire);
+        }
+        if now & WRITTEN == 0 {
+            uses.fetch_or(WRITTEN, Ordering::Relaxed);
+        }
+    }
+
+    fn leave(&self, chunk: usize) {
+        self.uses[chunk].fetch_sub(ONE, Ordering::Release);
     }
 }
 
@@ -113,6 +139,29 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_is_wiped_when_it_is_empty_and_no_sooner() {
+        let index = FdIndex::new();
+        let found = || index.iter().collect::<Vec<_>>();
+        for fd in [5, 4096, 4100, 8191] {
+            index.insert(fd, id(fd as u32));
+        }
+        index.insert(5, id(6));
+        index.remove(4096);
+        index.remove(4096);
+        index.remove(8191);
+        index.shrink();
+        assert_eq!(found(), [id(6), id(4100)]);
+        index.remove(5);
+        index.remove(4100);
+        index.shrink();
+        index.shrink();
+        assert!(found().is_empty());
+        index.insert(4100, id(7));
+        index.shrink();
+        assert_eq!(found(), [id(7)]);
+    }
+
+    #[test]
     fn readers_see_a_whole_id_or_none_while_slots_change() {
         let index = FdIndex::new();
         std::thread::scope(|scope| {
@@ -124,6 +173,7 @@ mod tests {
                     for fd in 0..1000 {
                         index.remove(fd);
                     }
+                    index.shrink();
                 }
             });
             loop {

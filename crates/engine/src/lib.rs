@@ -45,6 +45,7 @@ mod shared;
 mod stats;
 mod sub_reactor;
 mod sync;
+mod table;
 pub mod testing;
 mod transport;
 mod url;

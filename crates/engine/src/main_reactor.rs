@@ -85,6 +85,7 @@ impl MainReactor {
             self.stats.turns += 1;
             self.shared.main.stats.store(&self.stats);
             if self.shared.main.trim.swap(false, Ordering::AcqRel) {
+                self.shared.fds.shrink();
                 memory::trim();
             }
         }

@@ -2,15 +2,13 @@
 
 use crate::{
     ConnId,
-    id::Key,
-    sync::{AtomicU32, OnceLock, Ordering},
+    sync::{AtomicU32, Ordering},
+    table::Table,
 };
 
-/// Which of a reactor's connections are open, readable from any thread without a lock: each slot's sequence number, 0 when
-/// it is empty. Chunks are published once and never moved.
-pub(crate) struct Roll<const CHUNK: usize = 4096>(Box<[Published<CHUNK>]>);
-
-type Published<const CHUNK: usize> = OnceLock<Box<[AtomicU32; CHUNK]>>;
+/// Which of a reactor's connections are open, readable from any thread without a lock: the sequence number of each key's
+/// connection, 0 where there is none. Only the reactor writes.
+pub(crate) struct Roll<const CHUNK: usize = 4096>(Table<AtomicU32, CHUNK>);
 
 impl Roll {
     pub(crate) fn new() -> Self {
@@ -21,36 +19,39 @@ impl Roll {
 impl<const CHUNK: usize> Roll<CHUNK> {
     /// For the keys below `keys`.
     pub(crate) fn with_room_for(keys: usize) -> Self {
-        Roll((0..keys / CHUNK).map(|_| OnceLock::new()).collect())
+        Roll(Table::with_room_for(keys))
     }
 
     pub(crate) fn enter(&self, id: ConnId) {
-        let (chunk, slot) = place::<CHUNK>(id.key());
-        let chunk = self.0[chunk].get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU32::new(0))));
-        chunk[slot].store(id.sequence().0, Ordering::Release);
+        if let Some(slot) = self.0.publish(id.key().0 as usize) {
+            slot.store(id.sequence().0, Ordering::Release);
+        }
     }
 
     pub(crate) fn leave(&self, id: ConnId) {
-        let (chunk, slot) = place::<CHUNK>(id.key());
-        if let Some(chunk) = self.0[chunk].get() {
-            chunk[slot].store(0, Ordering::Release);
+        if let Some(slot) = self.0.get(id.key().0 as usize) {
+            slot.store(0, Ordering::Release);
         }
     }
 
     pub(crate) fn holds(&self, id: ConnId) -> bool {
-        let (chunk, slot) = place::<CHUNK>(id.key());
-        self.0[chunk].get().is_some_and(|chunk| chunk[slot].load(Ordering::Acquire) == id.sequence().0)
+        let slot = self.0.get(id.key().0 as usize);
+        slot.is_some_and(|slot| slot.load(Ordering::Acquire) == id.sequence().0)
     }
-}
 
-fn place<const CHUNK: usize>(key: Key) -> (usize, usize) {
-    (key.0 as usize / CHUNK, key.0 as usize % CHUNK)
+    /// The reactor has nobody in that chunk of its keys, so that it needs no memory.
+    pub(crate) fn free_chunk(&self, chunk: usize) {
+        self.0.wipe(chunk);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ReactorId, id::Sequence};
+    use crate::{
+        ReactorId,
+        id::{Key, Sequence},
+    };
 
     #[test]
     fn the_roll_tells_tenants_apart() {
@@ -61,5 +62,17 @@ mod tests {
         assert!(roll.holds(id(1)) && !roll.holds(id(2)));
         roll.leave(id(1));
         assert!(!roll.holds(id(1)));
+    }
+
+    #[test]
+    fn a_chunk_that_was_freed_is_written_anew() {
+        let roll = Roll::new();
+        let id = |key| ConnId::new(ReactorId(0), Key(key), Sequence(1));
+        [4095, 4096, 8191, 8192].iter().for_each(|&key| roll.enter(id(key)));
+        roll.free_chunk(1);
+        roll.free_chunk(7);
+        assert_eq!([4095, 4096, 8191, 8192].map(|key| roll.holds(id(key))), [true, false, false, true]);
+        roll.enter(id(4096));
+        assert!(roll.holds(id(4096)) && !roll.holds(id(4097)));
     }
 }

@@ -17,6 +17,8 @@ mod once_lock;
 #[path = "../../../crates/engine/src/roll.rs"]
 mod roll;
 mod sync;
+#[path = "../../../crates/engine/src/table.rs"]
+mod table;
 mod waker;
 
 pub use self::{
@@ -69,6 +71,11 @@ impl Roll {
     /// The connection is gone.
     pub fn leave(&self, id: ConnId) {
         self.0.leave(id);
+    }
+
+    /// Nobody is in the chunk.
+    pub fn free_chunk(&self, chunk: usize) {
+        self.0.free_chunk(chunk);
     }
 
     /// Whether the connection is there.

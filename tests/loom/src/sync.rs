@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use loom::sync::atomic;
 
+pub(crate) use loom::thread::yield_now;
 pub(crate) use std::sync::atomic::Ordering;
 
 pub(crate) use crate::once_lock::OnceLock;
@@ -92,20 +93,69 @@ atomics! {
     AtomicUsize: usize,
 }
 
-impl AtomicUsize {
-    #[track_caller]
-    pub(crate) fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        self.value.fetch_add(value, kept(order))
-    }
+macro_rules! counters {
+    ($($name:ident: $value:ty,)*) => {$(
+        #[allow(dead_code, reason = "not every atomic is used in every way")]
+        impl $name {
+            #[track_caller]
+            pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                self.value.fetch_add(value, kept(order))
+            }
 
-    #[track_caller]
-    pub(crate) fn compare_exchange(
-        &self,
-        current: usize,
-        new: usize,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<usize, usize> {
-        self.value.compare_exchange(current, new, kept(success), kept(failure))
-    }
+            #[track_caller]
+            pub(crate) fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                self.value.fetch_sub(value, kept(order))
+            }
+
+            #[track_caller]
+            pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                self.value.fetch_or(value, kept(order))
+            }
+
+            #[track_caller]
+            pub(crate) fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                self.value.compare_exchange(current, new, kept(success), kept(failure))
+            }
+        }
+    )*};
+}
+
+counters! {
+    AtomicU32: u32,
+    AtomicUsize: usize,
+}
+
+/// Stands for the engine's `memory::Slot`.
+pub(crate) trait Slot {
+    fn zero() -> Self;
+    fn set_zero(&self);
+}
+
+macro_rules! slots {
+    ($($name:ident),*) => {$(
+        impl Slot for $name {
+            fn zero() -> Self {
+                Self::new(0)
+            }
+
+            #[track_caller]
+            fn set_zero(&self) {
+                self.store(0, Ordering::Relaxed);
+            }
+        }
+    )*};
+}
+
+slots!(AtomicU32, AtomicU64);
+
+/// Stands for the engine's `memory::wipe`: the system takes the pages away, which orders nothing.
+#[track_caller]
+pub(crate) fn wipe<S: Slot>(slots: &[S]) {
+    slots.iter().for_each(S::set_zero);
 }

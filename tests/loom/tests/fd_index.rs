@@ -68,6 +68,31 @@ fn what_was_removed_before_is_not_found() {
     });
 }
 
+/// One reactor's last descriptor leaves a chunk while another's first one comes and the chunk is given back, twice at once.
+#[test]
+fn who_comes_while_a_chunk_is_given_back_is_not_wiped_with_it() {
+    check(|| {
+        let index = Arc::new(fd_index());
+        index.insert(0, conn_id(0, 1));
+        let newcomer = thread::spawn({
+            let index = Arc::clone(&index);
+            move || {
+                index.insert(1, conn_id(1, 1));
+                assert_eq!(index.find(1), Some(conn_id(1, 1)), "wiped with it in");
+            }
+        });
+        let wiper = thread::spawn({
+            let index = Arc::clone(&index);
+            move || index.shrink()
+        });
+        index.remove(0);
+        index.shrink();
+        newcomer.join().unwrap();
+        wiper.join().unwrap();
+        assert!(index.iter().eq([conn_id(1, 1)]));
+    });
+}
+
 /// Who is found by a descriptor is there for whoever asks next: the order of the index carries the roll's. When chunks are
 /// `published` already, that is the order of the slot alone. `start_reactor` and `start_reader` run first on their threads.
 fn find_and_ask(published: bool, start_reactor: fn(), start_reader: fn()) {

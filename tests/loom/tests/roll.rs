@@ -52,6 +52,43 @@ fn who_has_left_does_not_come_back() {
 }
 
 #[test]
+fn who_comes_into_a_chunk_that_was_freed_is_there() {
+    check(|| {
+        let roll = Arc::new(Roll::new());
+        let (old, new) = (conn_id(0, 1), conn_id(0, 2));
+        roll.enter(old);
+        let reactor = thread::spawn({
+            let roll = Arc::clone(&roll);
+            move || {
+                roll.leave(old);
+                roll.free_chunk(0);
+                roll.enter(new);
+            }
+        });
+        let (first, then) = (roll.holds(new), roll.holds(old));
+        assert!(!(first && then), "the old tenant is back");
+        reactor.join().unwrap();
+        assert!(roll.holds(new) && !roll.holds(old));
+    });
+}
+
+#[test]
+#[should_panic(expected = "wiped with him in")]
+fn a_chunk_that_is_freed_by_another_than_its_reactor_loses_who_comes() {
+    check(|| {
+        let roll = Arc::new(Roll::new());
+        roll.enter(conn_id(1, 1));
+        let another = thread::spawn({
+            let roll = Arc::clone(&roll);
+            move || roll.free_chunk(0)
+        });
+        roll.enter(conn_id(0, 1));
+        another.join().unwrap();
+        assert!(roll.holds(conn_id(0, 1)), "wiped with him in");
+    });
+}
+
+#[test]
 #[should_panic(expected = "Causality violation")]
 fn a_reader_without_acquire_follows_a_pointer_to_nothing() {
     change_hands(|| leave_out(Flaw::NoOrder));

@@ -307,7 +307,11 @@ impl<H: Handler> Stage<H> {
     /// After a storm: what it left empty goes back to the system, the chunks over several turns.
     fn tidy(&mut self) {
         let (sessions, core) = (&mut self.sessions, &mut self.core);
-        let freed = core.connections.shrink(super::CHUNKS_FREED, |chunk| sessions.free_chunk(chunk));
+        let roll = &core.shared.reactors[core.id.index()].roll;
+        let freed = core.connections.shrink(super::CHUNKS_FREED, |chunk| {
+            sessions.free_chunk(chunk);
+            roll.free_chunk(chunk);
+        });
         let timers_freed = core.wheel.shrink_some(super::TIMER_CHUNKS_FREED);
         core.chunks_freed += freed;
         if freed == super::CHUNKS_FREED || timers_freed == super::TIMER_CHUNKS_FREED {
