@@ -186,21 +186,21 @@ mod tests {
     #[test]
     fn the_other_numbers_are_those_of_the_code() {
         let send = include_str!("../../crates/engine/src/sub_reactor/send.rs");
-        let write = include_str!("../../crates/engine/src/sub_reactor/write.rs");
+        let cork = include_str!("../../crates/engine/src/sub_reactor/cork.rs");
         let output = include_str!("../../crates/engine/src/protocol/output.rs");
         let builder = include_str!("../../crates/engine/src/builder.rs");
         let header = include_str!("../../crates/engine/src/proxy_protocol.rs");
         let sealed = include_str!("../../crates/engine/src/sub_reactor/sealed.rs");
-        let reactor = include_str!("../../crates/engine/src/sub_reactor/mod.rs");
+
         let storage = include_str!("../../crates/engine/src/sub_reactor/storage.rs");
         let connections = include_str!("../../crates/engine/src/connections.rs");
         let timers = include_str!("../../crates/wheel/src/entries.rs");
         let pool = include_str!("../../crates/ring/src/pool.rs");
         let rules = include_str!("../../crates/engine/src/rules.rs");
-        let turns = include_str!("../../crates/engine/src/sub_reactor/mod.rs");
+        let bounds = include_str!("../../crates/engine/src/sub_reactor/bounds.rs");
         for (page, prose, source, code) in [
             (PRESSURE, "A payload of 4 KiB and more", send, "const DIRECT: usize = 4 << 10;"),
-            (PRESSURE, "The cork holds 64 KiB", write, "const CORK: usize = 64 << 10;"),
+            (PRESSURE, "The cork holds 64 KiB", cork, "const CORK: usize = 64 << 10;"),
             (PRESSURE, "`String` of 1 KiB and more", output, "const SHARE_FROM: usize = 1024;"),
             (PRESSURE, "up to 4 KiB beyond it", send, "const CONTROL_ROOM: usize = 4 << 10;"),
             (
@@ -209,8 +209,8 @@ mod tests {
                 header,
                 "pub(crate) const MAX_HEADER: usize = 4096;",
             ),
-            (LIFE, "A turn that has lasted 1 ms", turns, "const TURN: Duration = Duration::from_millis(1);"),
-            (LIFE, "has 16 pieces more at most", turns, "const PIECE: usize = 16;"),
+            (LIFE, "A turn that has lasted 1 ms", bounds, "const TURN: Duration = Duration::from_millis(1);"),
+            (LIFE, "has 16 pieces more at most", bounds, "const PIECE: usize = 16;"),
             (
                 SOCKETS,
                 "have a budget** of 2 ms",
@@ -222,13 +222,13 @@ mod tests {
             (MEMORY, "are in chunks of 4,096", connections, "const CHUNK_BITS: u32 = 12;"),
             (MEMORY, "timers in chunks of 1,024", timers, "const CHUNK_BITS: u32 = 10;"),
             (MEMORY, "16,384 slots looked at", connections, "const LOOKS: usize = 4 * CHUNK;"),
-            (MEMORY, "256 opened", reactor, "const COMMANDS: usize = 256;"),
-            (MEMORY, "512 sent to", reactor, "const SLICE: usize = 512;"),
-            (MEMORY, "A second after a close", reactor, "TIDY_AFTER: Duration = Duration::from_secs(1);"),
-            (MEMORY, "8 chunks of connections", reactor, "const CHUNKS_FREED: usize = 8;"),
-            (MEMORY, "64 of timers in a turn", reactor, "const TIMER_CHUNKS_FREED: usize = 64;"),
-            (MEMORY, "at most 128 in a turn", reactor, "const BURIALS: usize = 128;"),
-            (MEMORY, "4 MiB of storage of large messages", reactor, "const MUCH: usize = 4 << 20;"),
+            (MEMORY, "256 opened", bounds, "const COMMANDS: usize = 256;"),
+            (MEMORY, "512 sent to", bounds, "const SLICE: usize = 512;"),
+            (MEMORY, "A second after a close", bounds, "TIDY_AFTER: Duration = Duration::from_secs(1);"),
+            (MEMORY, "8 chunks of connections", bounds, "const CHUNKS_FREED: usize = 8;"),
+            (MEMORY, "64 of timers in a turn", bounds, "const TIMER_CHUNKS_FREED: usize = 64;"),
+            (MEMORY, "at most 128 in a turn", bounds, "const BURIALS: usize = 128;"),
+            (MEMORY, "4 MiB of storage of large messages", bounds, "const MUCH: usize = 4 << 20;"),
             (MEMORY, "up to 64 queues", storage, "const SPARE_QUEUES: usize = 64;"),
             (MEMORY, "up to 1 MiB of blocks", pool, "const KEPT_BY_DEFAULT: usize = 1024 * 1024;"),
             (PRESSURE, "of at least 64 KiB", builder, "const MEMORY_PER_REACTOR: usize = 64 << 10;"),

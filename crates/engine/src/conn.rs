@@ -8,8 +8,8 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::{
-    CloseCode, CloseReason, ConnId, Control, Detached, Framing, Kind, ListenerId, Payload, Reactor, Refusal,
-    Result, Sent, Tag, TimerKind, Tls, TlsClient, TlsInfo,
+    CloseCode, CloseReason, ConnId, Control, Detached, Framing, Kind, ListenerId, Payload, Reactor, Result,
+    Sent, Tag, TimerKind, Tls, TlsClient, TlsInfo,
     connection::{Connection, Flags},
     id::Key,
     sub_reactor::Core,
@@ -456,6 +456,3 @@ pub struct PeerCredentials {
     /// Group id.
     pub gid: u32,
 }
-
-/// What a connection refuses when it is gone: a shorthand for the core.
-pub(crate) const GONE: Sent = Sent::Refused(Refusal::Closing);

@@ -16,7 +16,7 @@ use crate::{
     CloseReason, Detached, Kind, Tag, TimerKind,
     clock::Stamp,
     id::Sequence,
-    outbound::Outbound,
+    outbound::{Outbound, Pace},
     reply::Asked,
     sub_reactor::Contexts,
     transport::{Session, TlsClient},
@@ -383,13 +383,6 @@ pub(crate) enum Upgrade {
     Asked(Asked, Tick),
     /// The client's: what was asked for, and the nonce in it.
     Hello(Hello, [u8; 16]),
-}
-
-/// Where a message or queue stood when the present window of the minimum rate began.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    pub(crate) since: Stamp,
-    pub(crate) bytes: usize,
 }
 
 /// A connection on its way out.

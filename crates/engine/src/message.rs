@@ -359,3 +359,6 @@ impl Sent {
         matches!(self, Sent::Refused(_))
     }
 }
+
+/// What a connection refuses when it is gone: a shorthand for the core.
+pub(crate) const GONE: Sent = Sent::Refused(Refusal::Closing);

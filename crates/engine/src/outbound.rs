@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io::IoSlice};
 use bytes::{Buf, Bytes};
 use wheelhouse_ring::{Pool, PoolExhausted, Ring};
 
-use crate::{clock::Stamp, connection::Pace};
+use crate::clock::Stamp;
 
 /// Bytes in order: copied ones in a ring, shared ones by reference.
 ///
@@ -34,6 +34,13 @@ enum Segment {
     Copied(usize),
     /// By reference; with what it adds to the account, which is free when its last byte is gone.
     Shared(Bytes, usize),
+}
+
+/// Where a message or queue stood when the present window of the minimum rate began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) since: Stamp,
+    pub(crate) bytes: usize,
 }
 
 impl Outbound {

@@ -7,13 +7,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::{Address, ConnId, Error, mailbox::Command, shared::Shared};
-
-/// A connection that waits for its peer's addresses.
-pub(crate) struct Query {
-    id: ConnId,
-    name: Address,
-}
+use crate::{
+    Address, ConnId, Error,
+    mailbox::Command,
+    shared::{Query, Shared},
+};
 
 /// Queries that may wait; more than that fail at once.
 const QUEUE: usize = 1024;

@@ -15,7 +15,7 @@ use crossbeam_channel::Sender;
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    ConnId, Listener, ReactorId,
+    Address, ConnId, Listener, ReactorId,
     accept::Accepted,
     connection::{Connection, Flags},
     connections::Roll,
@@ -24,7 +24,6 @@ use crate::{
     options::Options,
     per_address::PerAddress,
     proxy_protocol::TrustedNetworks,
-    resolver::Query,
     stats::Published,
 };
 
@@ -52,6 +51,12 @@ pub(crate) struct ReactorShared {
     pub(crate) stats: CachePadded<Published>,
     /// Connections on their way to the reactor or in its slabs.
     pub(crate) load: CachePadded<AtomicUsize>,
+}
+
+/// A connection that waits for its peer's addresses.
+pub(crate) struct Query {
+    pub(crate) id: ConnId,
+    pub(crate) name: Address,
 }
 
 impl ReactorShared {

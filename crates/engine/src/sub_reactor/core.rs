@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mio::{Poll, Token};
@@ -13,22 +13,21 @@ use wheelhouse_ring::Pool;
 use wheelhouse_wheel::{TimerKey, Wheel};
 
 use super::{
-    deadlines::Due,
+    account::Account,
+    cork::{CORK, Cork},
+    due::Due,
     mass::Mass,
-    stop::Draining,
-    storage::Account,
     workshop::Workshop,
-    write::{CORK, Cork},
 };
 use crate::{
     Activity, CloseReason, ConnId, Error, NotTaken, ReactorId, Result, Tag, TimerKind,
     clock::Clock,
-    conn::GONE,
     connection::{Connection, Flags, Phase},
     connections::Connections,
     id::Key,
     io::Io,
     mailbox::Command,
+    message::GONE,
     options::Options,
     outbound::Outbound,
     profile::{Profile, Profiles},
@@ -65,7 +64,7 @@ pub(crate) struct Core {
     pub(super) encoded: Vec<u8>,
     /// Where a message of several parts is joined.
     pub(super) joined: Vec<u8>,
-    /// Storage of large messages gone by, outside the account, at most [`MUCH`](super::MUCH) of it.
+    /// Storage of large messages gone by, outside the account, at most [`MUCH`](super::bounds::MUCH) of it.
     pub(super) spare_linear: Vec<Vec<u8>>,
     /// Where what is sent over TLS is sealed.
     pub(super) sealed: Vec<u8>,
@@ -113,6 +112,14 @@ pub(super) struct Doomed {
     pub(super) reason: CloseReason,
     pub(super) error: Option<io::Error>,
     pub(super) unsent: u64,
+}
+
+/// A drain that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draining {
+    pub(super) until: Instant,
+    /// What waited to be accepted has been, and the handler told.
+    pub(super) is_told: bool,
 }
 
 impl Core {

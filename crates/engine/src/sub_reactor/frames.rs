@@ -7,10 +7,9 @@ use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, State, Violat
 use super::{Core, read::Offered, stage::Stage};
 use crate::{
     CloseReason, ConnId, Control, Handler, Kind, Message, Payload, Refusal, Sent,
-    conn::GONE,
     connection::{Connection, Flags, Phase},
     id::Key,
-    message::Body,
+    message::{Body, GONE},
     protocol::Frame,
 };
 
@@ -63,7 +62,7 @@ impl<H: Handler> Stage<H> {
                     Ok(()) => {
                         let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
                         self.offer_message(id, Message::decoded(kind, scratch, is_text));
-                        scratch.shrink_to(super::MUCH);
+                        scratch.shrink_to(super::bounds::MUCH);
                     }
                     Err(violation) => self.core.violated_frames(key, violation),
                 }
@@ -174,7 +173,7 @@ impl Core {
         frame.clear();
         self.write_frame(key, kind, opcode, &payload, &mut frame);
         let sent = self.queue(key, Body::Borrowed(&frame));
-        frame.shrink_to(super::MUCH);
+        frame.shrink_to(super::bounds::MUCH);
         self.encoded = frame;
         sent
     }

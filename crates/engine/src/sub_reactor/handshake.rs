@@ -2,11 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use super::{
-    Core,
-    read::{ReadBuffer, Step},
-    stage::Stage,
-};
+use super::{Core, read::Step, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
     CloseReason, ConnId, Handler,
     connection::{Connection, Flags, Inbound, Phase},

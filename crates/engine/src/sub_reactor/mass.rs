@@ -1,18 +1,13 @@
-//! Work on very many connections, done in slices between which events are served.
+//! What is to be done to very many connections.
 
 use std::{collections::HashSet, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use wheelhouse_websocket::CloseCode;
-
-use super::{Core, PIECE, SLICE, TURN, frames::opcode_of, send::guarded, workshop::Kindred};
+use super::workshop::Kindred;
 use crate::{
-    Audience, CloseReason, ConnId, Payload, Sent,
-    connection::Phase,
+    Audience, ConnId, Payload,
     id::{Key, Sequence},
-    message::Body,
-    protocol::{Frame, Output},
 };
 
 /// One deed for many connections: those that were there when it was asked for.
@@ -22,14 +17,14 @@ use crate::{
 ///       done           still to do, but for those `ahead` that were sent something else meanwhile
 /// ```
 pub(crate) struct Mass {
-    work: Work,
-    cursor: Key,
+    pub(super) work: Work,
+    pub(super) cursor: Key,
     /// Connections from this sequence number on came later.
-    before: Sequence,
-    ahead: HashSet<Key>,
+    pub(super) before: Sequence,
+    pub(super) ahead: HashSet<Key>,
 }
 
-enum Work {
+pub(super) enum Work {
     Broadcast(Broadcast),
     Finish,
     Shutdown,
@@ -42,229 +37,22 @@ enum Work {
 }
 
 /// A payload, and what each kind of connection gets of it: encoded once, shared by all.
-struct Broadcast {
-    to: Audience,
-    payload: Payload<'static>,
-    encoded: Vec<(u16, Kindred, Option<Bytes>)>,
+pub(super) struct Broadcast {
+    pub(super) to: Audience,
+    pub(super) payload: Payload<'static>,
+    pub(super) encoded: Vec<(u16, Kindred, Option<Bytes>)>,
 }
 
 impl Mass {
-    fn new(work: Work, before: Sequence) -> Self {
+    pub(super) fn new(work: Work, before: Sequence) -> Self {
         Mass { work, cursor: Key(0), before, ahead: HashSet::new() }
     }
 
-    fn finish(before: Sequence) -> Self {
+    pub(super) fn finish(before: Sequence) -> Self {
         Mass::new(Work::Finish, before)
     }
 
     pub(super) fn shutdown(before: Sequence) -> Self {
         Mass::new(Work::Shutdown, before)
-    }
-}
-
-/// Mass work pauses when so many queues wait for the turn's end.
-const FLUSHED: usize = 8 * PIECE;
-
-impl Core {
-    /// Has a place in the mailbox, as every broadcast: that bounds how many wait.
-    pub(crate) fn broadcast(&mut self, to: Audience, payload: Payload<'static>) {
-        let broadcast = Broadcast { to, payload, encoded: Vec::new() };
-        self.begin_mass(Work::Broadcast(broadcast));
-    }
-
-    /// As every broadcast, behind those that were asked for before.
-    pub(crate) fn finish_all(&mut self) {
-        let before = self.connections.next_sequence();
-        let is_asked_already =
-            |mass: &Mass| matches!(mass.work, Work::Finish) && mass.before == before && mass.cursor == Key(0);
-        if !self.masses.iter().any(is_asked_already) {
-            self.finishing += 1;
-            self.masses.push_back(Mass::finish(before));
-        }
-    }
-
-    pub(super) fn send_many(&mut self, to: Arc<[ConnId]>, payload: Payload<'static>) {
-        debug_assert!(to.is_sorted());
-        let broadcast = Broadcast { to: Audience::Open, payload, encoded: Vec::new() };
-        self.begin_mass(Work::Many { to, next: 0, broadcast });
-    }
-
-    fn begin_mass(&mut self, work: Work) {
-        let mass = Mass::new(work, self.connections.next_sequence());
-        match self.stopping {
-            // All that waited for many was dropped at the stop; this comes after it.
-            true => self.finish_mass(&mass),
-            false => self.masses.push_back(mass),
-        }
-    }
-
-    /// One slice of mass work, the oldest first.
-    pub(super) fn advance_mass(&mut self) {
-        let mut done = 0;
-        while done < SLICE
-            && let Some(mut mass) = self.masses.pop_front()
-        {
-            let (met, is_done) = self.advance_one(&mut mass);
-            match is_done {
-                true => self.finish_mass(&mass),
-                false => self.masses.push_front(mass),
-            }
-            // Work that meets nobody takes time too.
-            done += met.max(1);
-            // What is queued has to leave within the turn: very many small queues would take more memory than one broadcast.
-            if self.clock.is_past(TURN) || self.dirty.len() >= FLUSHED {
-                return;
-            }
-        }
-    }
-
-    /// One piece of one mass: how many it met, and whether it is done.
-    fn advance_one(&mut self, mass: &mut Mass) -> (usize, bool) {
-        if let Work::Many { to, next, broadcast } = &mut mass.work {
-            let range = *next..to.len().min(*next + PIECE);
-            let met = range.len();
-            *next = range.end;
-            for &id in &to[range] {
-                if !self.is_here(id) {
-                    self.stats.late_commands += 1;
-                } else if mass.ahead.is_empty() || !mass.ahead.contains(&id.key()) {
-                    self.deliver(id.key(), broadcast);
-                }
-            }
-            return (met, *next == to.len());
-        }
-        let mut keys = [Key(0); PIECE];
-        let (count, next) = self.connections.some_keys_from(mass.cursor, &mut keys);
-        let keys = &keys[..count];
-        mass.cursor = next.or(keys.last().map(|last| Key(last.0 + 1))).unwrap_or(mass.cursor);
-        // Where the search was cut short, the turn's share is spent on looking.
-        let met = if next.is_some() && count < PIECE { SLICE } else { count };
-        for &key in keys {
-            if !self.came_later(key, mass) && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
-                self.do_one(key, &mut mass.work);
-            }
-        }
-        (met, next.is_none())
-    }
-
-    fn came_later(&self, key: Key, mass: &Mass) -> bool {
-        let next = self.connections.next_sequence();
-        self.connections.get(key).is_none_or(|connection| connection.sequence.is_since(mass.before, next))
-    }
-
-    /// The work is done, and its place in the mailbox free.
-    fn finish_mass(&mut self, mass: &Mass) {
-        match mass.work {
-            Work::Broadcast(_) | Work::Many { .. } => self.mailbox().release(),
-            Work::Finish => self.finishing -= 1,
-            Work::Shutdown => {}
-        }
-    }
-
-    pub(super) fn drop_masses(&mut self) {
-        for mass in std::mem::take(&mut self.masses) {
-            self.finish_mass(&mass);
-        }
-    }
-
-    /// Does what mass work still has in store for a connection before it is sent something else: one order.
-    pub(super) fn catch_up(&mut self, key: Key) {
-        let mut masses = std::mem::take(&mut self.masses);
-        for mass in &mut masses {
-            let Some(connection) = self.connections.get(key) else { break };
-            let next = self.connections.next_sequence();
-            let is_due = !connection.sequence.is_since(mass.before, next) && !mass.ahead.contains(&key);
-            let id = ConnId::new(self.id, key, connection.sequence);
-            match &mut mass.work {
-                Work::Many { to, next, broadcast } if is_due => {
-                    let first = *next + to[*next..].partition_point(|&named| named < id);
-                    for _ in to[first..].iter().take_while(|&&named| named == id) {
-                        mass.ahead.insert(key);
-                        self.deliver(key, broadcast);
-                    }
-                }
-                work @ (Work::Broadcast(_) | Work::Finish) if is_due && key >= mass.cursor => {
-                    mass.ahead.insert(key);
-                    self.do_one(key, work);
-                }
-                _ => {}
-            }
-        }
-        debug_assert!(self.masses.is_empty(), "delivering began mass work");
-        self.masses = masses;
-    }
-
-    fn do_one(&mut self, key: Key, work: &mut Work) {
-        match work {
-            Work::Finish => {
-                self.put_close(key, Some(CloseCode::GOING_AWAY), "");
-                self.finish_now(key);
-            }
-            Work::Shutdown => self.close(key, CloseReason::Shutdown),
-            Work::Broadcast(broadcast) | Work::Many { broadcast, .. } => self.deliver(key, broadcast),
-        }
-    }
-
-    fn deliver(&mut self, key: Key, broadcast: &mut Broadcast) {
-        let Some(connection) = self.connections.get(key) else { return };
-        if connection.phase != Phase::Open || !connection.takes_output() {
-            return;
-        }
-        let (profile, kind) = (connection.profile, connection.kindred());
-        let is_meant = match broadcast.to {
-            Audience::Open => true,
-            Audience::Listener(listener) => {
-                self.profiles.get(profile).is_some_and(|profile| profile.listener == Some(listener))
-            }
-        };
-        if !is_meant {
-            return;
-        }
-        if kind.has_contexts {
-            // What it is sent is in its window, and in nobody else's.
-            self.send_now(key, broadcast.payload.clone());
-            return;
-        }
-        let Some(bytes) = self.encoded_for(key, profile, kind, broadcast) else {
-            self.stats.sends_refused += 1;
-            return;
-        };
-        let sent = self.queue(key, Body::Counted(bytes));
-        self.stats.messages_out += u64::from(!matches!(sent, Sent::Refused(_)));
-    }
-
-    /// The broadcast as that kind of connection gets it; none when its protocol cannot carry it.
-    fn encoded_for(
-        &mut self,
-        key: Key,
-        profile: u16,
-        kind: Kindred,
-        broadcast: &mut Broadcast,
-    ) -> Option<Bytes> {
-        let is_alike = |known: &&(u16, Kindred, Option<Bytes>)| known.0 == profile && known.1 == kind;
-        if let Some((_, _, encoded)) = broadcast.encoded.iter().find(is_alike) {
-            return encoded.clone();
-        }
-        let encoded = match self.profiles.get(profile)?.frame() {
-            Frame::Raw => match broadcast.payload.body() {
-                Body::Shared(bytes) | Body::Counted(bytes) => Some(self.account.hold(bytes.clone())),
-                Body::Borrowed(bytes) => Some(Bytes::from_static(bytes)),
-            },
-            Frame::Frames(_) => opcode_of(&broadcast.payload).map(|opcode| {
-                let mut bytes = Vec::with_capacity(broadcast.payload.bytes().len() + 16);
-                self.write_frame(key, kind, opcode, &broadcast.payload, &mut bytes);
-                self.account.hold(BytesMut::from(&bytes[..]).freeze())
-            }),
-            Frame::Protocol(protocol) => {
-                let mut bytes = Vec::with_capacity(broadcast.payload.bytes().len() + 16);
-                let mut out = Output::new(&mut bytes);
-                let encoded = guarded(&mut self.panicked, || protocol.encode(&broadcast.payload, &mut out));
-                encoded.and_then(Result::ok).map(|()| self.account.hold(BytesMut::from(&bytes[..]).freeze()))
-            }
-        };
-        // What it takes the pool may not lend.
-        self.limit_pool();
-        broadcast.encoded.push((profile, kind, encoded.clone()));
-        encoded
     }
 }

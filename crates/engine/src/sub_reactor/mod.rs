@@ -9,19 +9,26 @@ use std::{
 use mio::{Events, Token};
 use wheelhouse_wheel::Progress;
 
+mod account;
 mod begin;
+mod bounds;
+mod broadcast;
 mod by_hand;
 mod change;
 mod close;
+mod compress;
 mod core;
+mod cork;
 mod deadlines;
 mod dial;
+mod due;
 mod frames;
 mod handshake;
 mod kept;
 mod mass;
 mod pace;
 mod read;
+mod read_buffer;
 mod sealed;
 mod send;
 mod serve;
@@ -36,13 +43,19 @@ mod upgrade;
 mod workshop;
 mod write;
 
+use self::{
+    bounds::{EVENTS, MOST_EVENTS, MUCH, PIECE, TIDY_AFTER, TIMERS, TURN, WHEEL_STEPS},
+    core::Draining,
+    due::Due,
+    read_buffer::ReadBuffer,
+    stage::Stage,
+};
 pub(crate) use self::{
     core::Core,
     serve::Readiness,
     stage::{Job, panic_message},
     workshop::Contexts,
 };
-use self::{deadlines::Due, read::ReadBuffer, stage::Stage};
 use crate::{
     ConnId, Handler,
     accept::{Acceptor, RETRY, Round},
@@ -51,35 +64,6 @@ use crate::{
     main_reactor::{WAKER, listener_token},
     watched::Watched,
 };
-
-/// A turn's share of each kind of work is bounded by number, as below, and by time: what the kernel makes of a system call
-/// takes it 1 us or 30. So when a turn has lasted so long, each kind of work has [`PIECE`] more at most.
-const TURN: Duration = Duration::from_millis(1);
-/// Pieces of work between two looks at the clock.
-const PIECE: usize = 16;
-/// Events served in one turn, at most: what the kernel told of at once is brought to an end over several turns, so that
-/// timers, commands and mass work have their share between them.
-const EVENTS: usize = 256;
-/// Connections of one list served in one turn, at most: those to be read, flushed or told.
-const SLICE: usize = 512;
-/// Connections buried in one turn, at most: closing a socket takes the kernel longest.
-const BURIALS: usize = 128;
-/// Commands carried out in one turn, at most.
-const COMMANDS: usize = 256;
-/// Timers fired in one turn, at most, and slots or entries the wheel moves for them.
-const TIMERS: usize = 512;
-const WHEEL_STEPS: usize = 4096;
-/// The event list grows up to so many.
-const MOST_EVENTS: usize = 65_536;
-/// Buffer memory that is worth giving back when half of it is free, though nobody has left.
-const MUCH: usize = 4 << 20;
-/// Storage of a message that is worth keeping for another one.
-const LARGE: usize = 32 << 10;
-/// Chunks of 4,096 connections, and of 1,024 timers, given back in one turn, at most: the kernel takes each page by itself.
-const CHUNKS_FREED: usize = 8;
-const TIMER_CHUNKS_FREED: usize = 64;
-/// How long after a connection closed the reactor looks what it can give back.
-const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// One thread's connections and its handler.
 pub(crate) struct SubReactor<H: Handler> {
@@ -292,6 +276,28 @@ impl<H: Handler> SubReactor<H> {
             goes_on = fired < TIMERS && self.stage.core.goes_on(fired);
         }
         self.has_more_timers = !goes_on || progress == Progress::More;
+    }
+
+    /// Brings a drain further: what waits to be accepted first, then the handler is told, then it is a matter of waiting.
+    pub(super) fn advance_drain(&mut self) {
+        let Some(draining) = self.stage.core.draining else { return };
+        if let Some(acceptor) = &mut self.acceptor {
+            if !acceptor.is_closing() {
+                acceptor.close_the_doors();
+            }
+            if acceptor.is_ready() {
+                return;
+            }
+            self.acceptor = None;
+        }
+        if !draining.is_told {
+            self.stage.core.draining = Some(Draining { is_told: true, ..draining });
+            self.stage.call_reactor(|handler, reactor| handler.on_stopping(reactor, draining.until));
+            self.stage.core.shared.accepting.fetch_sub(1, Ordering::SeqCst);
+        }
+        if !self.stage.core.stopping {
+            self.stage.core.stop_if_drained();
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use super::{Core, deadlines::Deadline};
 use crate::{
     CloseReason,
     clock::Stamp,
-    connection::{Connection, Flags, Pace, Phase},
+    connection::{Connection, Flags, Phase},
     id::Key,
+    outbound::Pace,
 };
 
 impl Core {

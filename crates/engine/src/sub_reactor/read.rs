@@ -6,65 +6,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use super::{Core, kept::Left, stage::Stage};
+use super::{Core, kept::Left, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
     Action, CloseReason, ConnId, Control, Decoded, Handler, Input, Message, ProtocolError,
     connection::{Flags, Inbound, Phase},
     id::Key,
     protocol::Frame,
-    transport::Session as TlsSession,
 };
-
-/// The reactor's read buffer, with head-room: what a connection kept is moved in front of what it reads next, so that a
-/// protocol always sees one slice.
-///
-/// ```text
-/// | head-room ........ [kept] | [read] ............. |
-///                      ^------frame------^
-/// ```
-pub(crate) struct ReadBuffer {
-    bytes: Vec<u8>,
-    body: usize,
-    scratch: Vec<u8>,
-}
-
-impl ReadBuffer {
-    /// As much head-room as there is room to read, and for a record of TLS that is not whole.
-    pub(crate) fn new(size: usize) -> Self {
-        let body = size + TlsSession::MAX_LONG_HANDSHAKE;
-        ReadBuffer { bytes: vec![0; body + size], body, scratch: Vec::new() }
-    }
-
-    pub(super) fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.body..]
-    }
-
-    /// How much can be read at once.
-    pub(super) fn size(&self) -> usize {
-        self.bytes.len() - self.body
-    }
-
-    /// Where what is read begins.
-    pub(super) fn body(&self) -> usize {
-        self.body
-    }
-
-    /// The `len` bytes in front of a place.
-    pub(super) fn before(&mut self, place: usize, len: usize) -> &mut [u8] {
-        &mut self.bytes[place - len..place]
-    }
-
-    /// A part of it, and the place for what a protocol inflates or joins.
-    pub(super) fn part(&mut self, span: Range<usize>) -> (&mut [u8], &mut Vec<u8>) {
-        (&mut self.bytes[span], &mut self.scratch)
-    }
-
-    /// The last so many bytes that were kept, and those that were read.
-    #[inline]
-    pub(super) fn frame(&mut self, kept: usize, read: usize) -> (&mut [u8], &mut Vec<u8>) {
-        (&mut self.bytes[self.body - kept..self.body + read], &mut self.scratch)
-    }
-}
 
 /// What one read brought about.
 pub(super) enum Step {
@@ -146,7 +94,7 @@ impl<H: Handler> Stage<H> {
         core.stats.bytes_in += n as u64;
         let cut = connection.flags & Flags::CUT;
         let kept =
-            if connection.inbound.is_empty() { 0 } else { core.move_kept(id.key(), buffer.body, buffer) };
+            if connection.inbound.is_empty() { 0 } else { core.move_kept(id.key(), buffer.body(), buffer) };
         let (frame, scratch) = buffer.frame(kept, n);
         let offered = if cut.contains(Flags::RAW) {
             match self.offer_data(id, frame) {
@@ -364,7 +312,7 @@ impl<H: Handler> Stage<H> {
         }
         let cut = connection.flags & Flags::CUT;
         let size = buffer.room().len();
-        let kept = self.core.move_kept(key, buffer.body, buffer);
+        let kept = self.core.move_kept(key, buffer.body(), buffer);
         let (frame, scratch) = buffer.frame(kept, 0);
         let offered = self.offer(id, cut, frame, scratch);
         if !offered.is_all() {
@@ -430,7 +378,7 @@ impl<H: Handler> Stage<H> {
         let key = id.key();
         let Some(cut) = self.core.connections.get(key).map(|c| c.flags & Flags::CUT) else { return };
         let Some(mut linear) = self.core.take_linear(key) else { return };
-        let offered = self.offer(id, cut, &mut linear.bytes[..linear.filled], &mut buffer.scratch);
+        let offered = self.offer(id, cut, &mut linear.bytes[..linear.filled], buffer.scratch());
         if offered.used == 0 {
             // Nothing was of use: it stays where it is.
             linear.need = offered.need;

@@ -11,17 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Core,
-    read::{ReadBuffer, Step},
-    stage::Stage,
-};
+use super::{Core, read::Step, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
     CloseReason, ConnId, Handler, Sent, TlsClient, TlsError,
-    conn::GONE,
     connection::{Connection, Flags, Inbound, Phase, Secure},
     id::Key,
-    message::Body,
+    message::{Body, GONE},
     transport::{Phase as TlsPhase, Session},
 };
 

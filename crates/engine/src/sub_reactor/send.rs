@@ -7,13 +7,12 @@ use std::{
 
 use wheelhouse_websocket::Opcode;
 
-use super::{Core, write::CORK};
+use super::{Core, cork::CORK};
 use crate::{
     CloseReason, Control, Kind, Payload, Policy, Refusal, Sent,
-    conn::GONE,
     connection::{Connection, Flags, Phase},
     id::Key,
-    message::Body,
+    message::{Body, GONE},
     protocol::{Frame, Output, SharedBody},
 };
 

@@ -2,7 +2,7 @@
 
 use mio::event::Event;
 
-use super::{Core, SLICE, read::ReadBuffer, stage::Stage};
+use super::{Core, bounds::SLICE, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
     CloseReason, ConnId, Handler,
     connection::{Flags, Phase},

@@ -11,7 +11,7 @@ use std::{
 
 use mio::Token;
 
-use super::{Core, change::Inheritance, core::Doomed, deadlines::Due};
+use super::{Core, change::Inheritance, core::Doomed, due::Due};
 use crate::{
     Action, CloseReason, Closed, Conn, ConnId, Handler, Reactor, TimerKind,
     connection::{Connection, Flags, Phase},
@@ -124,9 +124,9 @@ impl<H: Handler> Stage<H> {
     pub(super) fn bury_doomed(&mut self) {
         // A callback may doom others, or dial in vain: they are appended, and wait for the next turn, as those do that are
         // more than a turn's share.
-        let (most, mut buried) = (self.core.doomed.len().min(super::BURIALS), 0);
+        let (most, mut buried) = (self.core.doomed.len().min(super::bounds::BURIALS), 0);
         while buried < most && (buried == 0 || self.core.goes_on(buried)) {
-            let count = (most - buried).min(super::PIECE);
+            let count = (most - buried).min(super::bounds::PIECE);
             self.bury(count);
             buried += count;
         }
@@ -202,7 +202,7 @@ impl<H: Handler> Stage<H> {
 
     /// Calls `on_writable` of those whose queue is low again.
     pub(super) fn tell_writable(&mut self) {
-        for told in 1..=self.core.writable.len().min(super::SLICE) {
+        for told in 1..=self.core.writable.len().min(super::bounds::SLICE) {
             let Some(id) = self.core.writable.pop_front() else { return };
             // Sent more meanwhile than the high mark allows, it is told when that has gone.
             let is_low = |c: &Connection| !c.flags.contains(Flags::OWES_WRITABLE);
@@ -217,14 +217,14 @@ impl<H: Handler> Stage<H> {
         }
     }
 
-    /// Carries out a turn's share, at most [`COMMANDS`](super::COMMANDS); whether there may be more.
+    /// Carries out a turn's share, at most [`COMMANDS`](super::bounds::COMMANDS); whether there may be more.
     pub(super) fn serve_commands(&mut self) -> bool {
         let local = Rc::clone(&self.core.local);
         let (mut served, mut goes_on) = (0, true);
         while goes_on && let Some(command) = self.core.next_command(&local) {
             served += 1;
             self.carry_out(command);
-            goes_on = served < super::COMMANDS && self.core.goes_on(served);
+            goes_on = served < super::bounds::COMMANDS && self.core.goes_on(served);
         }
         self.core.stats.commands += served as u64;
         !goes_on
@@ -308,13 +308,13 @@ impl<H: Handler> Stage<H> {
     fn tidy(&mut self) {
         let (sessions, core) = (&mut self.sessions, &mut self.core);
         let roll = &core.shared.reactors[core.id.index()].roll;
-        let freed = core.connections.shrink(super::CHUNKS_FREED, |chunk| {
+        let freed = core.connections.shrink(super::bounds::CHUNKS_FREED, |chunk| {
             sessions.free_chunk(chunk);
             roll.free_chunk(chunk);
         });
-        let timers_freed = core.wheel.shrink_some(super::TIMER_CHUNKS_FREED);
+        let timers_freed = core.wheel.shrink_some(super::bounds::TIMER_CHUNKS_FREED);
         core.chunks_freed += freed;
-        if freed == super::CHUNKS_FREED || timers_freed == super::TIMER_CHUNKS_FREED {
+        if freed == super::bounds::CHUNKS_FREED || timers_freed == super::bounds::TIMER_CHUNKS_FREED {
             return core.schedule_chore(Due::Housekeeping, Duration::ZERO);
         }
         core.housekeeping = false;

@@ -2,23 +2,10 @@
 
 use std::{
     sync::atomic::{Ordering, fence},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{
-    Core, SubReactor,
-    deadlines::{Due, clamp},
-    mass::Mass,
-};
-use crate::Handler;
-
-/// A drain that was asked for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Draining {
-    until: Instant,
-    /// What waited to be accepted has been, and the handler told.
-    is_told: bool,
-}
+use super::{Core, core::Draining, deadlines::clamp, due::Due, mass::Mass};
 
 impl Core {
     /// Begins to close every connection, in slices; what was to be sent to many is dropped.
@@ -44,36 +31,12 @@ impl Core {
     }
 
     /// Stops the engine when this reactor was the last to have connections.
-    fn stop_if_drained(&self) {
+    pub(super) fn stop_if_drained(&self) {
         let is_idle = self.connections.len() == 0 && !self.has_work() && self.mailbox().is_empty();
         // Of two reactors whose last connections close at the same time, one sees that both have.
         fence(Ordering::SeqCst);
         if is_idle && self.shared.accepting.load(Ordering::SeqCst) == 0 && self.shared.count() == 0 {
             self.shared.stop();
-        }
-    }
-}
-
-impl<H: Handler> SubReactor<H> {
-    /// Brings a drain further: what waits to be accepted first, then the handler is told, then it is a matter of waiting.
-    pub(super) fn advance_drain(&mut self) {
-        let Some(draining) = self.stage.core.draining else { return };
-        if let Some(acceptor) = &mut self.acceptor {
-            if !acceptor.is_closing() {
-                acceptor.close_the_doors();
-            }
-            if acceptor.is_ready() {
-                return;
-            }
-            self.acceptor = None;
-        }
-        if !draining.is_told {
-            self.stage.core.draining = Some(Draining { is_told: true, ..draining });
-            self.stage.call_reactor(|handler, reactor| handler.on_stopping(reactor, draining.until));
-            self.stage.core.shared.accepting.fetch_sub(1, Ordering::SeqCst);
-        }
-        if !self.stage.core.stopping {
-            self.stage.core.stop_if_drained();
         }
     }
 }

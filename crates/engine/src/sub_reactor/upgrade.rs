@@ -12,12 +12,7 @@ use wheelhouse_websocket::{
     http::{self, Refused, Request},
 };
 
-use super::{
-    Core,
-    deadlines::clamp,
-    read::{ReadBuffer, Step},
-    stage::Stage,
-};
+use super::{Core, deadlines::clamp, read::Step, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
     CloseReason, Conn, ConnId, Deflate, Handler, Reply,
     connection::{Connection, Flags, Phase, Upgrade},

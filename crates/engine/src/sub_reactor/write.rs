@@ -2,39 +2,15 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use super::{Core, SLICE};
+use super::{Core, bounds::SLICE};
 use crate::{
     CloseReason, Sent,
-    conn::GONE,
     connection::{Flags, Phase},
     id::Key,
-    message::Body,
+    message::{Body, GONE},
     outbound::Outbound,
     protocol::SHARE_FROM,
 };
-
-/// What the connection being served was sent in this batch of input: one write for all of it. While there is something in
-/// it, its owner's queue is empty.
-#[derive(Default)]
-pub(crate) struct Cork {
-    owner: Option<Key>,
-    pub(super) bytes: Vec<u8>,
-}
-
-/// What is gathered before it is written, at most.
-pub(super) const CORK: usize = 64 << 10;
-
-impl Cork {
-    #[inline]
-    pub(super) fn is_of(&self, key: Key) -> bool {
-        self.owner == Some(key)
-    }
-
-    #[inline]
-    pub(super) fn has_room(&self, len: usize) -> bool {
-        self.bytes.len() + len <= CORK
-    }
-}
 
 impl Core {
     /// The connection about to be served: what it is sent meanwhile leaves with [`Core::uncork`].

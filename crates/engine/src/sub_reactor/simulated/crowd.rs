@@ -20,7 +20,10 @@ use crate::{
     mailbox::Command,
     options::Options,
     parts::Parts,
-    sub_reactor::{COMMANDS, Core, SubReactor, TIDY_AFTER},
+    sub_reactor::{
+        Core, SubReactor,
+        bounds::{COMMANDS, TIDY_AFTER},
+    },
 };
 
 /// Sockets by their sequence numbers.

@@ -14,7 +14,7 @@ use crate::{
     ConnId,
     connection::{Connection, Flags, Phase},
     id::Key,
-    sub_reactor::{Core, deadlines::Due},
+    sub_reactor::{Core, due::Due},
 };
 
 macro_rules! ensure {

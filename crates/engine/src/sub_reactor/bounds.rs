@@ -1,0 +1,32 @@
+//! What one turn may do, and what is worth keeping.
+
+use std::time::Duration;
+
+/// A turn's share of each kind of work is bounded by number, as below, and by time: what the kernel makes of a system call
+/// takes it 1 us or 30. So when a turn has lasted so long, each kind of work has [`PIECE`] more at most.
+pub(super) const TURN: Duration = Duration::from_millis(1);
+/// Pieces of work between two looks at the clock.
+pub(super) const PIECE: usize = 16;
+/// Events served in one turn, at most: what the kernel told of at once is brought to an end over several turns, so that
+/// timers, commands and mass work have their share between them.
+pub(super) const EVENTS: usize = 256;
+/// Connections of one list served in one turn, at most: those to be read, flushed or told.
+pub(super) const SLICE: usize = 512;
+/// Connections buried in one turn, at most: closing a socket takes the kernel longest.
+pub(super) const BURIALS: usize = 128;
+/// Commands carried out in one turn, at most.
+pub(super) const COMMANDS: usize = 256;
+/// Timers fired in one turn, at most, and slots or entries the wheel moves for them.
+pub(super) const TIMERS: usize = 512;
+pub(super) const WHEEL_STEPS: usize = 4096;
+/// The event list grows up to so many.
+pub(super) const MOST_EVENTS: usize = 65_536;
+/// Buffer memory that is worth giving back when half of it is free, though nobody has left.
+pub(super) const MUCH: usize = 4 << 20;
+/// Storage of a message that is worth keeping for another one.
+pub(super) const LARGE: usize = 32 << 10;
+/// Chunks of 4,096 connections, and of 1,024 timers, given back in one turn, at most: the kernel takes each page by itself.
+pub(super) const CHUNKS_FREED: usize = 8;
+pub(super) const TIMER_CHUNKS_FREED: usize = 64;
+/// How long after a connection closed the reactor looks what it can give back.
+pub(super) const TIDY_AFTER: Duration = Duration::from_secs(1);
