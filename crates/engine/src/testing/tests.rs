@@ -1,6 +1,7 @@
 //! What the kit promises by itself; that it behaves as an engine over sockets is shown by the package `tests`, both ways.
 
 mod surroundings;
+mod websockets;
 
 use std::{
     cell::RefCell,
