@@ -239,10 +239,10 @@ impl<'a> Closed<'a> {
 /// let client = bench.open(Framing::lines(80));
 /// bench.take_window(client, 2);
 /// bench.input(client, b"first\nsecond");
-/// let left: Detached = taken_out.recv()?;
+/// let left: Detached = taken_out.try_recv()?;
 /// assert_eq!(left.held.as_ref().map(|held| held.bytes()), Some(&b"first"[..]));
 /// assert_eq!((&left.unread[..], &left.unsent[..]), (&b"second"[..], &b"e\n"[..]));
-/// # Ok::<(), std::sync::mpsc::RecvError>(())
+/// # Ok::<(), std::sync::mpsc::TryRecvError>(())
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]

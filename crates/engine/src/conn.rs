@@ -113,6 +113,24 @@ impl Conn<'_> {
     }
 
     /// The listener it came through; none when it was dialled or adopted.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Engine, Handler, ListenerId, testing::Bench};
+    /// # use wheelhouse::Message;
+    /// # struct ReadOnly;
+    /// # impl Handler for ReadOnly {
+    /// #     type Session = ();
+    /// fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    ///     if conn.listener() == Some(ListenerId(1)) { Action::Continue } else { Action::Close }
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let builder = Engine::builder().listen("tcp://*:9000").listen("unix:@app");
+    /// let mut bench = Bench::with_options(builder, |_| ReadOnly);
+    /// let (remote, local) = (bench.open_on(ListenerId(0)), bench.open_on(ListenerId(1)));
+    /// assert!(bench.closed(remote).is_some() && bench.closed(local).is_none());
+    /// ```
     pub fn listener(&self) -> Option<ListenerId> {
         self.core().profiles.get(self.connection()?.profile)?.listener
     }
@@ -149,6 +167,39 @@ impl Conn<'_> {
     }
 
     /// What its TLS handshake agreed on; none without TLS, or before the handshake's end.
+    ///
+    /// ```
+    /// use std::{sync::mpsc::channel, time::Duration};
+    /// use wheelhouse::{Action, Conn, Connect, Engine, Handler, Listener, On, Tls, TlsClient, TlsVersion};
+    /// # use wheelhouse::Message;
+    /// # use std::sync::mpsc::Sender;
+    /// # struct Secure(Sender<String>);
+    /// # impl Handler for Secure {
+    /// #     type Session = ();
+    /// fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    ///     if let Some(tls) = conn.tls().filter(|tls| tls.version() == TlsVersion::Tls13) {
+    ///         let _ = self.0.send(format!("{:?}", tls.alpn().map(String::from_utf8_lossy)));
+    ///     }
+    ///     Action::Continue
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// # let made = rcgen::generate_simple_self_signed(["example.org".to_owned()])?;
+    /// # let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    /// # let (sender, agreed) = channel();
+    /// let tls = Tls::builder().certificate(&*pem, key).alpn(["chat"]).build()?;
+    /// let listener = Listener::new("tls://127.0.0.1:0").tls(tls);
+    /// let engine = Engine::builder().listen(listener).reactors(1).build(move |_| Secure(sender.clone()))?;
+    /// let client = TlsClient::builder("example.org").roots(pem).alpn(["mail", "chat"]).build()?;
+    /// let there = engine.addresses()[0].to_string().replace("tcp:", "tls:");
+    /// engine.handle().connect(On::Any, Connect::to(there).tls(client))?; // to itself
+    /// let _running = engine.start()?;
+    /// for _end in 0..2 {
+    ///     assert_eq!(agreed.recv_timeout(Duration::from_secs(5))?, "Some(\"chat\")");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tls(&self) -> Option<TlsInfo<'_>> {
         self.connection()?.secure()?.session.info()
     }
@@ -201,8 +252,9 @@ impl Conn<'_> {
     /// let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|_| WhereAmI)?;
     /// let Address::Tcp(address) = engine.addresses()[0] else { panic!("it listens on TCP") };
     /// let _running = engine.start()?;
-    /// let mut answer = String::new();
-    /// TcpStream::connect(address)?.read_to_string(&mut answer)?;
+    /// let (mut client, mut answer) = (TcpStream::connect(address)?, String::new());
+    /// # client.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+    /// client.read_to_string(&mut answer)?;
     /// assert_eq!(answer, address.to_string());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -850,8 +902,9 @@ impl Conn<'_> {
     /// # let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|_| Bulk)?;
     /// # let Address::Tcp(address) = engine.addresses()[0] else { panic!("it listens on TCP") };
     /// # let _running = engine.start()?;
-    /// # let mut answer = String::new();
-    /// # TcpStream::connect(address)?.read_to_string(&mut answer)?;
+    /// # let (mut client, mut answer) = (TcpStream::connect(address)?, String::new());
+    /// # client.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+    /// # client.read_to_string(&mut answer)?;
     /// assert_eq!(answer, "Ok(false)"); // the engine sets it by default
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -886,8 +939,9 @@ impl Conn<'_> {
     /// # let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|_| Patient)?;
     /// # let Address::Tcp(address) = engine.addresses()[0] else { panic!("it listens on TCP") };
     /// # let _running = engine.start()?;
-    /// # let mut answer = String::new();
-    /// # TcpStream::connect(address)?.read_to_string(&mut answer)?;
+    /// # let (mut client, mut answer) = (TcpStream::connect(address)?, String::new());
+    /// # client.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+    /// # client.read_to_string(&mut answer)?;
     /// assert_eq!(answer, "true Some(true)");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -1011,6 +1065,50 @@ impl Conn<'_> {
     }
 
     /// The same as the client.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Handler, Message, Tls, TlsClient};
+    /// # use std::{sync::mpsc::{Sender, channel}, time::Duration};
+    /// # use wheelhouse::{Connect, Engine, Framing, Listener, On};
+    /// # struct Starts { tls: Tls, client: TlsClient, secured: Sender<bool> }
+    /// # impl Handler for Starts {
+    /// #     type Session = ();
+    /// #     fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    /// #         if conn.listener().is_none() { conn.send("STARTTLS"); }
+    /// #         Action::Continue
+    /// #     }
+    /// fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), line: Message<'_>) -> Action {
+    ///     match line.bytes() {
+    ///         b"220 go ahead" => _ = conn.start_tls_client(&self.client), // the end that has dialled
+    ///         _ => {
+    ///             conn.send("220 go ahead");
+    ///             conn.start_tls(&self.tls);
+    ///         }
+    ///     }
+    ///     Action::Continue
+    /// }
+    ///
+    /// fn on_secured(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    ///     let _ = self.secured.send(conn.tls().is_some());
+    ///     Action::Continue
+    /// }
+    /// # }
+    ///
+    /// # let made = rcgen::generate_simple_self_signed(["example.org".to_owned()])?;
+    /// # let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    /// # let (tls, client) = (Tls::new(&*pem, key)?, TlsClient::builder("example.org").roots(pem).build()?);
+    /// # let (secured, both) = channel();
+    /// # let listener = Listener::new("tcp://127.0.0.1:0").framing(Framing::lines(512));
+    /// # let starts = move |_: &_| Starts { tls: tls.clone(), client: client.clone(), secured: secured.clone() };
+    /// # let engine = Engine::builder().listen(listener).reactors(1).build(starts)?;
+    /// # let there = Connect::to(engine.addresses()[0].to_string()).framing(Framing::lines(512));
+    /// # engine.handle().connect(On::Any, there)?;
+    /// # let _running = engine.start()?;
+    /// for _end in 0..2 {
+    ///     assert!(both.recv_timeout(Duration::from_secs(5))?); // one engine has both ends
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start_tls_client(&mut self, tls: &TlsClient) -> bool {
         self.reactor.core.settle();
         self.reactor.core.start_tls(self.key, |out| Session::client(tls, out))

@@ -153,6 +153,7 @@ impl Connect {
     /// # }
     ///
     /// let upstream = TcpListener::bind("127.0.0.1:0")?;
+    /// # socket2::SockRef::from(&upstream).set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
     /// let engine = Engine::builder().reactors(1).build(|_| Silent)?;
     /// let there = Connect::to(format!("tcp://{}", upstream.local_addr()?)).from_addr("127.0.0.2:0".parse()?);
     /// engine.handle().connect(On::Any, there)?;

@@ -109,7 +109,7 @@ impl<H: Handler> Engine<H> {
     /// A handle that can also post closures to the handlers.
     ///
     /// ```
-    /// use std::sync::mpsc::channel;
+    /// use std::{sync::mpsc::channel, time::Duration};
     /// use wheelhouse::{Engine, ReactorId};
     /// # use wheelhouse::{Action, Conn, Handler, Message};
     /// # struct Named(&'static str);
@@ -124,7 +124,7 @@ impl<H: Handler> Engine<H> {
     ///     let _ = sender.send((handler.0, reactor.id()));
     /// })?;
     /// let _running = engine.start()?;
-    /// assert_eq!(name.recv()?, ("the handler", ReactorId(0)));
+    /// assert_eq!(name.recv_timeout(Duration::from_secs(5))?, ("the handler", ReactorId(0)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn poster(&self) -> Poster<H> {

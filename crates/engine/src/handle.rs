@@ -195,6 +195,30 @@ impl Handle {
 
     /// As [`send`](Handle::send), waiting so long for room; on a reactor's thread it does not wait.
     ///
+    /// ```
+    /// use std::{thread, time::Duration};
+    /// use wheelhouse::{Engine, Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().mailbox(16), |_| Silent);
+    /// let client = bench.open(Framing::lines(80));
+    /// let handle = bench.handle();
+    /// let speaker = thread::spawn(move || {
+    ///     (0..100).all(|_| handle.send_timeout(client, "tick", Duration::from_secs(5)).is_ok())
+    /// });
+    /// let mut heard = 0;
+    /// while !speaker.is_finished() {
+    ///     heard += bench.output(client).len() / b"tick\n".len(); // each look makes room
+    /// }
+    /// heard += bench.output(client).len() / b"tick\n".len();
+    /// assert_eq!((speaker.join().expect("no panic"), heard), (true, 100));
+    /// ```
+    ///
     /// # Errors
     /// [`MailboxFull`] with the payload.
     pub fn send_timeout(
@@ -360,6 +384,7 @@ impl Handle {
     /// let (ours, mut theirs) = UnixStream::pair()?;
     /// engine.handle().adopt(On::Any, ours)?;
     /// let _running = engine.start()?;
+    /// # theirs.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
     /// theirs.write_all(b"hello")?;
     /// let mut echo = [0; 5];
     /// theirs.read_exact(&mut echo)?;
@@ -632,6 +657,7 @@ impl Handle {
     /// # let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
     /// # engine.handle().adopt(wheelhouse::On::Any, ours)?;
     /// # let _running = engine.start()?;
+    /// # theirs.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
     /// # let mut answer = String::new();
     /// # theirs.read_to_string(&mut answer)?;
     /// assert_eq!(answer, "found");
@@ -642,6 +668,32 @@ impl Handle {
     }
 
     /// Every connection that has a descriptor (one whose name is being resolved has none); those that come or go meanwhile may or may not be among them.
+    ///
+    /// ```
+    /// use std::{os::unix::net::UnixStream, sync::mpsc::channel, time::Duration};
+    /// use wheelhouse::{Action, Conn, ConnId, Engine, Handler, On};
+    /// # use wheelhouse::Message;
+    /// # use std::sync::mpsc::Sender;
+    /// # struct Tells(Sender<ConnId>);
+    /// # impl Handler for Tells {
+    /// #     type Session = ();
+    /// #     fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    /// #         let _ = self.0.send(conn.id());
+    /// #         Action::Continue
+    /// #     }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// # let (sender, opened) = channel();
+    /// # let engine = Engine::builder().reactors(1).build(move |_| Tells(sender.clone()))?;
+    /// let handle = engine.handle();
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// handle.adopt(On::Any, ours)?;
+    /// let _running = engine.start()?;
+    /// let id = opened.recv_timeout(Duration::from_secs(5))?; // what `on_open` saw
+    /// assert_eq!(handle.connections().collect::<Vec<_>>(), [id]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.shared.fds.iter()
     }

@@ -76,8 +76,11 @@ impl ConnId {
     /// let client = bench.open(Framing::raw());
     /// assert_eq!(client.reactor(), ReactorId(0));
     /// bench.poster().post(client.reactor(), move |_, reactor| {
-    ///     assert!(reactor.conn(client).is_some());
+    ///     if let Some(mut conn) = reactor.conn(client) {
+    ///         conn.send("here you are");
+    ///     }
     /// })?;
+    /// assert_eq!(bench.output(client), b"here you are");
     /// # Ok::<(), wheelhouse::MailboxFull<_>>(())
     /// ```
     pub fn reactor(self) -> ReactorId {

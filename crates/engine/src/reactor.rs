@@ -214,7 +214,7 @@ impl Reactor<'_> {
     ///     let _ = sender.send(id);
     /// })?;
     /// bench.run();
-    /// let id = adopted.recv()??;
+    /// let id = adopted.try_recv()??;
     /// assert_eq!(bench.output(id), b"hello");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
