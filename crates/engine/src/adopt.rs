@@ -70,7 +70,8 @@ impl Adopt {
         Adopt { socket: socket.into(), manner: Box::new(manner) }
     }
 
-    /// How bytes become messages; raw by default.
+    /// How bytes become messages; raw by default. Not as a WebSocket's, which begin with a handshake. See
+    /// [`unread`](Adopt::unread).
     pub fn framing(mut self, framing: Framing) -> Self {
         self.manner.framing = framing;
         self

@@ -239,7 +239,7 @@ impl Builder {
     }
 
     /// TCP keep-alive: the first probe after `idle`, the next ones `interval` apart, `count` unanswered ones break the
-    /// connection. Whole seconds, up to 32,767; 1 to 127 probes. Off by default.
+    /// connection. 1 to 32,767 s, of which fractions are dropped; 1 to 127 probes. Off by default.
     ///
     /// ```
     /// use std::time::Duration;
@@ -412,8 +412,9 @@ impl Builder {
         self
     }
 
-    /// How long a connection may take from its accept to `on_open`, where something comes between them (the header of a
-    /// [`Listener::proxy_protocol`]); 10 s by default. 1 ms to 24 days.
+    /// How long a connection may take from its accept, or, dialled, from being connected, to `on_open`, where something comes
+    /// between them: the header of a [`Listener::proxy_protocol`], TLS, a WebSocket's request and its answer. Then it closes
+    /// ([`CloseReason::Handshake`](crate::CloseReason::Handshake)). 10 s by default; 1 ms to 24 days.
     ///
     /// ```
     /// use std::time::Duration;
@@ -432,6 +433,9 @@ impl Builder {
     /// bench.turn(Duration::from_secs(3));
     /// assert_eq!(bench.closed(client), Some(&CloseReason::Handshake));
     /// ```
+    ///
+    /// As long has the handshake that [`Conn::start_tls`](crate::Conn::start_tls) begins, and, from the request on, the answer
+    /// that [`Reply::later`](crate::Reply::later) puts off.
     pub fn handshake_timeout(mut self, after: Duration) -> Self {
         self.options.handshake_timeout = after;
         self

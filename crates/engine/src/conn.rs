@@ -379,7 +379,8 @@ impl Conn<'_> {
         self.reactor.now()
     }
 
-    /// Bytes that wait here: read and not used yet (a message on [`Hold`](crate::Action::Hold) is not among them), and accepted by `send` and not taken by the kernel yet.
+    /// Bytes that wait here: read and not used yet (a message on [`Hold`](crate::Action::Hold) is not among them), and accepted
+    /// by `send` and not taken by the kernel yet.
     ///
     /// ```
     /// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
@@ -916,7 +917,7 @@ impl Conn<'_> {
     }
 
     /// TCP keep-alive: the first probe after `idle`, the next ones `interval` apart, so many before the peer counts as
-    /// gone. Whole seconds.
+    /// gone. 1 to 32,767 s, of which fractions are dropped; 1 to 127 probes.
     ///
     /// ```
     /// use std::time::Duration;
@@ -953,7 +954,8 @@ impl Conn<'_> {
         self.socket().ok_or_else(not_connected)?.set_tcp_keepalive(&keep)
     }
 
-    /// The kernel's buffers for this socket, in bytes; the kernel doubles what it is told.
+    /// The kernel's buffers for this socket, in bytes; the kernel doubles what it is told, and takes no more than
+    /// `net.core.rmem_max` and `net.core.wmem_max` allow.
     ///
     /// ```
     /// use wheelhouse::{Action, Conn, Handler};
@@ -1029,7 +1031,7 @@ impl Conn<'_> {
     ///
     /// # Errors
     /// Bad parameters, a listener's policy or heartbeat that the framing cannot serve, more than 65,536 kinds of connection
-    /// at once. Everything stays as it was then.
+    /// at once; a WebSocket's framing, which begins with a handshake. Everything stays as it was then.
     pub fn set_framing(&mut self, framing: &Framing) -> Result<()> {
         self.reactor.core.settle();
         self.reactor.core.set_framing(self.key, framing)

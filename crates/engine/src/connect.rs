@@ -56,7 +56,9 @@ pub(crate) struct Plan {
 }
 
 impl Connect {
-    /// To this [`Address`]; a name is resolved off the reactors, and its addresses are tried one after the other.
+    /// To this [`Address`]; a name is resolved off the reactors, and its addresses are tried one after the other. `tls://`,
+    /// `ws://` and `wss://` in the place of `tcp://` say what is spoken there; the latter two may have a path and a query, and
+    /// have the ports 80 and 443 where none is given.
     ///
     /// ```
     /// use wheelhouse::{Connect, Error, On, testing::Bench};
@@ -114,7 +116,8 @@ impl Connect {
         self
     }
 
-    /// How long it may take until it is connected, the name's resolution included; 10 s by default, 1 ms to 24 days.
+    /// How long it may take until it is connected, the name's resolution included; 10 s by default, 1 ms to 24 days. A
+    /// handshake after that, of TLS or a WebSocket, has [`Builder::handshake_timeout`](crate::Builder::handshake_timeout).
     ///
     /// ```
     /// use std::time::Duration;
@@ -213,7 +216,7 @@ impl Connect {
         self
     }
 
-    /// TLS under whatever is spoken: `tls://` and `wss://` need it.
+    /// TLS under whatever is spoken: `tls://` and `wss://` need it. See [`Conn::tls`](crate::Conn::tls).
     pub fn tls(mut self, tls: TlsClient) -> Self {
         self.tls = Some(tls);
         self

@@ -131,7 +131,7 @@ impl<H: Handler> Engine<H> {
         Poster::new(self.handle())
     }
 
-    /// Runs it until it is stopped: by [`Handle::shutdown`], or at the end of a [`Handle::drain`].
+    /// Runs it until it is stopped: by [`Handle::shutdown`], or at the end of a [`Handle::drain`]. The calling thread waits.
     ///
     /// ```
     /// use std::thread;
@@ -212,7 +212,7 @@ impl<H: Handler> Engine<H> {
     }
 
     /// Runs it until `SIGTERM` or `SIGINT` comes, then drains: connections have `within` to end of themselves. A second
-    /// signal stops it at once.
+    /// signal stops it at once. The calling thread waits.
     ///
     /// ```
     /// use std::time::Duration;

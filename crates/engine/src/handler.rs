@@ -166,7 +166,9 @@ pub trait Handler: Sized + 'static {
         action
     }
 
-    /// A message arrived.
+    /// A message arrived: one that the framing has cut out, or, without framing, what was read at once
+    /// ([`on_data`](Handler::on_data)). Its bytes are the read buffer's, for the time of this call:
+    /// [`Message::to_payload`] copies what has to last.
     ///
     /// ```
     /// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
@@ -196,7 +198,7 @@ pub trait Handler: Sized + 'static {
     ) -> Action;
 
     /// TLS that [`Conn::start_tls`] began is there: what is sent from now on is sealed. (Where TLS comes first, `on_open` comes
-    /// after it.)
+    /// after it.) See [`Conn::start_tls_client`].
     fn on_secured(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
         let _ = (conn, session);
         Action::Continue

@@ -51,7 +51,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener on this [`Address`]; a bad one is told by [`Builder::build`](crate::Builder::build).
+    /// A listener on this [`Address`]; a bad one is told by [`Builder::build`](crate::Builder::build). `ws://`, `wss://` and
+    /// `tls://` in the place of `tcp://` say what is spoken there; they need a port, and have no path.
     ///
     /// ```
     /// use wheelhouse::{Engine, Error, Listener};
@@ -278,7 +279,7 @@ impl Listener {
         self
     }
 
-    /// The permissions of a Unix socket's file, as in `0o660`; by default what the umask leaves.
+    /// The permissions of a Unix socket's file, 0 to `0o777`; by default what the umask leaves.
     ///
     /// ```
     /// use std::os::unix::fs::PermissionsExt;

@@ -258,7 +258,7 @@ impl<'a> Message<'a> {
         self.body
     }
 
-    /// Its bytes as text, if they are UTF-8.
+    /// Its bytes as text, if they are UTF-8; each call looks at all of them.
     ///
     /// ```
     /// use wheelhouse::Message;
@@ -492,8 +492,8 @@ pub enum Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The connection is closing, its writing half is already closed, or it is not open yet because its PROXY header has not
-    /// come.
+    /// The connection is closing, its writing half is already closed, or nothing can be sent yet: its PROXY header or its
+    /// WebSocket's request has not come or not been answered, or its TLS handshake is under way.
     Closing,
     /// With it the queue would exceed the listener's limit; larger than the limit itself, it can never be sent.
     OverLimit,

@@ -46,7 +46,7 @@ impl<H: Handler> Poster<H> {
         Poster { handle, handler: PhantomData }
     }
 
-    /// Runs a closure on a reactor, with its handler.
+    /// Runs a closure on a reactor, with its handler: on the reactor's thread, in its turn among what is asked of it.
     ///
     /// ```
     /// use wheelhouse::{Framing, ReactorId, testing::Bench};

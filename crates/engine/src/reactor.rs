@@ -156,7 +156,8 @@ impl Reactor<'_> {
 
     /// Dials on this reactor. The id is known at once; `on_open` tells of success, `on_close` of failure
     /// ([`CloseReason::ConnectFailed`](crate::CloseReason::ConnectFailed),
-    /// [`ConnectTimeout`](crate::CloseReason::ConnectTimeout)). What is sent before `on_open` waits.
+    /// [`ConnectTimeout`](crate::CloseReason::ConnectTimeout)). What is sent before `on_open` waits;
+    /// where a handshake comes first, of TLS or a WebSocket, it is refused ([`Refusal::Closing`](crate::Refusal::Closing)).
     ///
     /// ```
     /// use std::io::ErrorKind;

@@ -143,7 +143,7 @@ impl<H: Handler> Bench<H> {
     /// ```
     ///
     /// # Panics
-    /// When it has said FIN before.
+    /// When it has said FIN before, or is still being dialled.
     #[track_caller]
     pub fn input(&mut self, id: ConnId, bytes: &[u8]) {
         self.client(id, |socket| socket.arrive(bytes));
@@ -201,6 +201,9 @@ impl<H: Handler> Bench<H> {
     /// bench.eof(client);
     /// assert_eq!(bench.output(client), b"good bye\n"); // it goes on receiving
     /// ```
+    ///
+    /// # Panics
+    /// When it is still being dialled.
     #[track_caller]
     pub fn eof(&mut self, id: ConnId) {
         self.client(id, Socket::end);
@@ -226,6 +229,9 @@ impl<H: Handler> Bench<H> {
     /// bench.reset(client);
     /// assert_eq!(bench.handler().0, Some(ErrorKind::ConnectionReset));
     /// ```
+    ///
+    /// # Panics
+    /// When it is still being dialled.
     #[track_caller]
     pub fn reset(&mut self, id: ConnId) {
         self.client(id, Socket::break_off);

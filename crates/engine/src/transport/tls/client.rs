@@ -145,7 +145,8 @@ impl TlsClientBuilder {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// [`Error::BadTls`] says which part cannot be used and why.
+    /// [`Error::BadTls`] says which part cannot be used and why: no roots were given, a file cannot be read, no certificate is
+    /// in it, a key is not its certificate's, the server's name is none, a protocol name is empty or longer than 255 bytes.
     pub fn build(self) -> Result<TlsClient> {
         let roots = self.roots.as_ref().ok_or_else(|| bad("roots", "none were given"))?.roots("roots")?;
         let builder = ClientConfig::builder(provider().clone()).with_root_certificates(Arc::new(roots));
