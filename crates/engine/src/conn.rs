@@ -85,7 +85,7 @@ impl Conn<'_> {
     /// The number it was dialled or adopted with; 0 for accepted ones.
     ///
     /// ```
-    /// use wheelhouse::{Action, Conn, Connect, Framing, Handler, On, Tag, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Connect, Framing, Handler, On, Tag, testing::Bench};
     /// # use wheelhouse::Message;
     /// const NEWS: Tag = Tag(1);
     /// # struct Reader;
@@ -169,8 +169,9 @@ impl Conn<'_> {
     /// What its TLS handshake agreed on; none without TLS, or before the handshake's end.
     ///
     /// ```
-    /// use std::{sync::mpsc::channel, time::Duration};
-    /// use wheelhouse::{Action, Conn, Connect, Engine, Handler, Listener, On, Tls, TlsClient, TlsVersion};
+    /// # use std::{sync::mpsc::channel, time::Duration};
+    /// use wheelhouse::{Action, Conn, Handler, Tls, TlsClient, TlsVersion};
+    /// # use wheelhouse::{Connect, Engine, Listener, On};
     /// # use wheelhouse::Message;
     /// # use std::sync::mpsc::Sender;
     /// # struct Secure(Sender<String>);
@@ -189,13 +190,13 @@ impl Conn<'_> {
     /// # let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     /// # let (sender, agreed) = channel();
     /// let tls = Tls::builder().certificate(&*pem, key).alpn(["chat"]).build()?;
-    /// let listener = Listener::new("tls://127.0.0.1:0").tls(tls);
-    /// let engine = Engine::builder().listen(listener).reactors(1).build(move |_| Secure(sender.clone()))?;
+    /// # let listener = Listener::new("tls://127.0.0.1:0").tls(tls);
+    /// # let engine = Engine::builder().listen(listener).reactors(1).build(move |_| Secure(sender.clone()))?;
     /// let client = TlsClient::builder("example.org").roots(pem).alpn(["mail", "chat"]).build()?;
-    /// let there = engine.addresses()[0].to_string().replace("tcp:", "tls:");
-    /// engine.handle().connect(On::Any, Connect::to(there).tls(client))?; // to itself
-    /// let _running = engine.start()?;
-    /// for _end in 0..2 {
+    /// # let there = engine.addresses()[0].to_string().replace("tcp:", "tls:");
+    /// # engine.handle().connect(On::Any, Connect::to(there).tls(client))?;
+    /// # let _running = engine.start()?;
+    /// for _end in 0..2 { // one engine has both ends
     ///     assert_eq!(agreed.recv_timeout(Duration::from_secs(5))?, "Some(\"chat\")");
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -353,8 +354,8 @@ impl Conn<'_> {
     /// The reactor's clock: read once a turn. See [`Reactor::now`].
     ///
     /// ```
-    /// use std::time::{Duration, Instant};
-    /// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
+    /// # use std::time::{Duration, Instant};
+    /// # use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
     /// # struct Since;
     /// # impl Handler for Since {
     /// #     type Session = Option<Instant>;
@@ -526,7 +527,7 @@ impl Conn<'_> {
     /// One that is not open yet closes at once. A WebSocket's peer is told code 1000 first.
     ///
     /// ```
-    /// use wheelhouse::{Action, CloseReason, Conn, Framing, Handler, Message, testing::Bench};
+    /// # use wheelhouse::{Action, CloseReason, Conn, Framing, Handler, Message, testing::Bench};
     /// # struct OneAnswer;
     /// # impl Handler for OneAnswer {
     /// #     type Session = ();
@@ -630,7 +631,7 @@ impl Conn<'_> {
     /// too, the connection closes.
     ///
     /// ```
-    /// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
     /// # struct Listener;
     /// # impl Handler for Listener {
     /// #     type Session = u32;
@@ -642,8 +643,8 @@ impl Conn<'_> {
     /// }
     /// # }
     ///
-    /// let mut bench = Bench::new(|_| Listener);
-    /// let client = bench.open(Framing::lines(80));
+    /// # let mut bench = Bench::new(|_| Listener);
+    /// # let client = bench.open(Framing::lines(80));
     /// bench.answer_fin(client, false);
     /// bench.input(client, b"one\n");
     /// bench.input(client, b"two\n"); // is heard, and cannot be answered
@@ -691,30 +692,26 @@ impl Conn<'_> {
     /// Ends the handler's pause, or an [`Action::Hold`](crate::Action::Hold).
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use wheelhouse::{Action, Conn, Framing, Handler, Message, TimerKind, testing::Bench};
+    /// # use std::time::Duration;
+    /// # use wheelhouse::{Action, Conn, Framing, Handler, Message, TimerKind, testing::Bench};
     /// # struct OnePerSecond;
     /// # impl Handler for OnePerSecond {
-    /// #     type Session = bool;
-    /// fn on_message(&mut self, conn: &mut Conn<'_>, must_wait: &mut bool, message: Message<'_>) -> Action {
-    ///     if *must_wait {
-    ///         return Action::Hold;
-    ///     }
-    ///     *must_wait = true;
-    ///     conn.set_timer(TimerKind(1), Duration::from_secs(1));
+    /// #     type Session = ();
+    /// fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
     ///     conn.send(message);
+    ///     conn.pause();
+    ///     conn.set_timer(TimerKind(1), Duration::from_secs(1));
     ///     Action::Continue
     /// }
     ///
-    /// fn on_timer(&mut self, conn: &mut Conn<'_>, must_wait: &mut bool, _: TimerKind) -> Action {
-    ///     *must_wait = false;
+    /// fn on_timer(&mut self, conn: &mut Conn<'_>, _: &mut (), _: TimerKind) -> Action {
     ///     conn.resume();
     ///     Action::Continue
     /// }
     /// # }
     ///
-    /// let mut bench = Bench::new(|_| OnePerSecond);
-    /// let client = bench.open(Framing::lines(80));
+    /// # let mut bench = Bench::new(|_| OnePerSecond);
+    /// # let client = bench.open(Framing::lines(80));
     /// bench.input(client, b"one\ntwo\n");
     /// assert_eq!(bench.output(client), b"one\n");
     /// bench.turn(Duration::from_secs(1));
@@ -761,8 +758,8 @@ impl Conn<'_> {
     /// being dialled it waits for `on_open`.
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use wheelhouse::{Action, Conn, Framing, Handler, TimerKind, testing::Bench};
+    /// # use std::time::Duration;
+    /// # use wheelhouse::{Action, Conn, Framing, Handler, TimerKind, testing::Bench};
     /// # use wheelhouse::Message;
     /// const NUDGE: TimerKind = TimerKind(1);
     /// # struct Impatient;
@@ -781,8 +778,8 @@ impl Conn<'_> {
     /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
     /// # }
     ///
-    /// let mut bench = Bench::new(|_| Impatient);
-    /// let client = bench.open(Framing::lines(80));
+    /// # let mut bench = Bench::new(|_| Impatient);
+    /// # let client = bench.open(Framing::lines(80));
     /// bench.turn(Duration::from_secs(19));
     /// assert_eq!(bench.output(client), b"");
     /// bench.turn(Duration::from_secs(1));
@@ -795,8 +792,8 @@ impl Conn<'_> {
     /// Takes a timer back. False when none of that kind was set.
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use wheelhouse::{Action, Conn, Framing, Handler, Message, TimerKind, testing::Bench};
+    /// # use std::time::Duration;
+    /// # use wheelhouse::{Action, Conn, Framing, Handler, Message, TimerKind, testing::Bench};
     /// const FIRST_WORD: TimerKind = TimerKind(1);
     /// # struct Strict;
     /// # impl Handler for Strict {
@@ -814,8 +811,8 @@ impl Conn<'_> {
     /// #     fn on_timer(&mut self, _: &mut Conn<'_>, _: &mut (), _: TimerKind) -> Action { Action::Close }
     /// # }
     ///
-    /// let mut bench = Bench::new(|_| Strict);
-    /// let client = bench.open(Framing::lines(80));
+    /// # let mut bench = Bench::new(|_| Strict);
+    /// # let client = bench.open(Framing::lines(80));
     /// bench.input(client, b"hello\nagain\n");
     /// bench.turn(Duration::from_secs(60));
     /// assert_eq!((bench.output(client), bench.closed(client)), (b"just in time\ngo on\n".to_vec(), None));
@@ -827,8 +824,8 @@ impl Conn<'_> {
     /// Meets the listener's [`authentication`](crate::Listener::authentication) deadline.
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use wheelhouse::{Action, Conn, Engine, Framing, Handler, Listener, ListenerId, Message, testing::Bench};
+    /// # use std::time::Duration;
+    /// # use wheelhouse::{Action, Conn, Engine, Framing, Handler, Listener, ListenerId, Message, testing::Bench};
     /// # struct Login;
     /// # impl Handler for Login {
     /// #     type Session = ();
@@ -1069,7 +1066,7 @@ impl Conn<'_> {
     /// The same as the client.
     ///
     /// ```
-    /// use wheelhouse::{Action, Conn, Handler, Message, Tls, TlsClient};
+    /// # use wheelhouse::{Action, Conn, Handler, Message, Tls, TlsClient};
     /// # use std::{sync::mpsc::{Sender, channel}, time::Duration};
     /// # use wheelhouse::{Connect, Engine, Framing, Listener, On};
     /// # struct Starts { tls: Tls, client: TlsClient, secured: Sender<bool> }
@@ -1166,7 +1163,7 @@ impl<'a> Conn<'a> {
     /// Another connection of the same reactor; none when it is gone, or on another reactor.
     ///
     /// ```
-    /// use wheelhouse::{Action, Conn, ConnId, Framing, Handler, Message, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, ConnId, Framing, Handler, Message, testing::Bench};
     /// # struct Pairs(Vec<ConnId>);
     /// # impl Handler for Pairs {
     /// #     type Session = ();

@@ -196,7 +196,7 @@ impl Handle {
     /// As [`send`](Handle::send), waiting so long for room; on a reactor's thread it does not wait.
     ///
     /// ```
-    /// use std::{thread, time::Duration};
+    /// # use std::{thread, time::Duration};
     /// use wheelhouse::{Engine, Framing, testing::Bench};
     /// # use wheelhouse::{Action, Conn, Handler, Message};
     /// # struct Silent;

@@ -242,7 +242,7 @@ pub trait Handler: Sized + 'static {
     /// goes out, then it closes. With [`Action::Continue`] it stays open for sending.
     ///
     /// ```
-    /// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
     /// # struct Count;
     /// # impl Handler for Count {
     /// #     type Session = usize;
@@ -257,7 +257,7 @@ pub trait Handler: Sized + 'static {
     /// }
     /// # }
     ///
-    /// let mut bench = Bench::new(|_| Count);
+    /// # let mut bench = Bench::new(|_| Count);
     /// let client = bench.open(Framing::raw());
     /// bench.input(client, b"hello, ");
     /// bench.input(client, b"world");
@@ -309,8 +309,8 @@ pub trait Handler: Sized + 'static {
     /// have returned, and not before (when it was [detached](CloseReason::Detached), not at all).
     ///
     /// ```
-    /// use std::collections::HashMap;
-    /// use wheelhouse::{Action, Closed, Conn, Framing, Handler, Message, testing::Bench};
+    /// # use std::collections::HashMap;
+    /// # use wheelhouse::{Action, Closed, Conn, Framing, Handler, Message, testing::Bench};
     /// # struct Names(HashMap<String, wheelhouse::ConnId>);
     /// # impl Handler for Names {
     /// #     type Session = String;
@@ -326,7 +326,7 @@ pub trait Handler: Sized + 'static {
     /// # }
     ///
     /// let mut bench = Bench::new(|_| Names(HashMap::new()));
-    /// let client = bench.open(Framing::lines(80));
+    /// # let client = bench.open(Framing::lines(80));
     /// bench.message(client, "Ann");
     /// assert_eq!(bench.handler().0.get("Ann"), Some(&client));
     /// bench.reset(client);
@@ -404,7 +404,7 @@ pub trait Handler: Sized + 'static {
     /// The mailbox of reactor `of`, which refused something this reactor wanted to put in, has room again.
     ///
     /// ```
-    /// use wheelhouse::{Action, Audience, Conn, ConnId, Engine, Framing, Handle, Handler, Message, Reactor, ReactorId};
+    /// # use wheelhouse::{Action, Audience, Conn, ConnId, Engine, Framing, Handle, Handler, Message, Reactor, ReactorId};
     /// # use wheelhouse::testing::Bench;
     /// # struct Room { everyone: Handle, held: Vec<ConnId> }
     /// # impl Handler for Room {
@@ -424,7 +424,7 @@ pub trait Handler: Sized + 'static {
     ///
     /// let room = |spot: &wheelhouse::Spot<Room>| Room { everyone: spot.handle(), held: Vec::new() };
     /// let mut bench = Bench::with_options(Engine::builder().mailbox(16), room);
-    /// let client = bench.open(Framing::lines(80));
+    /// # let client = bench.open(Framing::lines(80));
     /// bench.input(client, &b"hello\n".repeat(100)); // more than a mailbox takes
     /// assert_eq!(bench.output(client), b"hello\n".repeat(100));
     /// ```
@@ -437,7 +437,7 @@ pub trait Handler: Sized + 'static {
     /// serves connections that would stay for ever tells them, or finishes them ([`Reactor::finish_all`]).
     ///
     /// ```
-    /// use std::time::{Duration, Instant};
+    /// # use std::time::{Duration, Instant};
     /// use wheelhouse::{Framing, Handler, Reactor, testing::Bench};
     /// # use wheelhouse::{Action, Conn, Message};
     /// # struct Warns;

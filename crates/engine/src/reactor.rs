@@ -233,9 +233,9 @@ impl Reactor<'_> {
     /// [`unwatch`](Reactor::unwatch).
     ///
     /// ```
-    /// use std::io::{PipeReader, Read, Write};
-    /// use std::os::fd::BorrowedFd;
-    /// use wheelhouse::{Handler, Reactor, Tag, testing::Bench};
+    /// # use std::io::{PipeReader, Read, Write};
+    /// # use std::os::fd::BorrowedFd;
+    /// # use wheelhouse::{Handler, Reactor, Tag, testing::Bench};
     /// # use wheelhouse::{Action, Conn, Message};
     /// # struct Pipes(Option<PipeReader>, Vec<u8>);
     /// # impl Handler for Pipes {

@@ -74,7 +74,7 @@ impl Reply {
     /// [`subprotocol`](Reply::subprotocol) chosen here is kept for a late [`Reply::accept`] that names none.
     ///
     /// ```
-    /// use std::time::Duration;
+    /// # use std::time::Duration;
     /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
     /// # use wheelhouse::{Action, Message};
     /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

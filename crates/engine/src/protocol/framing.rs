@@ -156,7 +156,7 @@ impl Framing {
     /// A protocol of the user's own.
     ///
     /// ```
-    /// use wheelhouse::{Decoded, Framing, Input, Message, Output, Payload, Protocol, ProtocolError, Refusal};
+    /// # use wheelhouse::{Decoded, Framing, Input, Message, Output, Payload, Protocol, ProtocolError, Refusal};
     /// # use wheelhouse::{Action, Conn, Handler, testing::Bench};
     /// # struct Echo;
     /// # impl Handler for Echo {

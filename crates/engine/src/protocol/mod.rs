@@ -104,7 +104,8 @@ pub trait Protocol: Send + Sync + 'static {
     /// of the same bytes, and sends the pings of a [`Listener::heartbeat`](crate::Listener::heartbeat), which carry none.
     ///
     /// ```
-    /// use wheelhouse::{Control, Decoded, Framing, Input, Message, Output, Payload, Protocol, ProtocolError, Refusal};
+    /// use wheelhouse::{Control, Framing, Output, Protocol, Refusal};
+    /// # use wheelhouse::{Decoded, Input, Message, Payload, ProtocolError};
     /// # use wheelhouse::{Action, Conn, Handler, testing::Bench};
     /// # struct Echo;
     /// # impl Handler for Echo {
@@ -114,27 +115,26 @@ pub trait Protocol: Send + Sync + 'static {
     /// #         Action::Continue
     /// #     }
     /// # }
-    /// struct Bytes; // 0 asks, 1 answers, the others are messages
-    ///
-    /// impl Protocol for Bytes {
-    ///     fn decode<'a>(&self, _: &mut u64, input: &mut Input<'a>) -> Result<Decoded<'a>, ProtocolError> {
-    ///         Ok(match input.peek().first() {
-    ///             None => return Ok(Decoded::Need(1)),
-    ///             Some(0) => Decoded::Control(Control::Ping(&input.take_mut(1)[1..])),
-    ///             Some(1) => Decoded::Control(Control::Pong(&input.take_mut(1)[1..])),
-    ///             Some(_) => Decoded::Message(Message::binary(input.take_mut(1))),
-    ///         })
-    ///     }
-    ///
-    ///     fn encode_control(&self, control: &Control<'_>, out: &mut Output<'_>) -> Result<(), Refusal> {
-    ///         out.put(&[u8::from(matches!(control, Control::Pong(_)))]);
-    ///         Ok(())
-    ///     }
+    /// # struct Bytes;
+    /// # impl Protocol for Bytes {
+    /// #     fn decode<'a>(&self, _: &mut u64, input: &mut Input<'a>) -> Result<Decoded<'a>, ProtocolError> {
+    /// #         Ok(match input.peek().first() {
+    /// #             None => return Ok(Decoded::Need(1)),
+    /// #             Some(0) => Decoded::Control(Control::Ping(&input.take_mut(1)[1..])),
+    /// #             Some(1) => Decoded::Control(Control::Pong(&input.take_mut(1)[1..])),
+    /// #             Some(_) => Decoded::Message(Message::binary(input.take_mut(1))),
+    /// #         })
+    /// #     }
     /// #     fn encode(&self, payload: &Payload<'_>, out: &mut Output<'_>) -> Result<(), Refusal> {
     /// #         out.body(payload);
     /// #         Ok(())
     /// #     }
+    /// // Every message is a byte; 0 asks, and 1 answers.
+    /// fn encode_control(&self, control: &Control<'_>, out: &mut Output<'_>) -> Result<(), Refusal> {
+    ///     out.put(&[u8::from(matches!(control, Control::Pong(_)))]);
+    ///     Ok(())
     /// }
+    /// # }
     ///
     /// let mut bench = Bench::new(|_| Echo);
     /// let client = bench.open(Framing::custom(Bytes));
