@@ -19,6 +19,9 @@ use crate::{Error, Result};
 /// | `unix:@name` | a Unix socket in Linux's abstract name space |
 /// | `inherited:0` | the first socket passed by the service manager (`LISTEN_FDS`), listening only |
 ///
+/// Listeners and whoever dials take `tls://`, `ws://` and `wss://` in the place of `tcp://` too, for what is spoken there:
+/// see [`Listener::new`](crate::Listener::new) and [`Connect::to`](crate::Connect::to). The address is a `tcp://` one then.
+///
 /// ```
 /// use wheelhouse::Address;
 ///

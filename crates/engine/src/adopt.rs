@@ -43,25 +43,89 @@ pub(crate) struct Manner {
 
 impl Adopt {
     /// This socket.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use wheelhouse::{Adopt, Error, On, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// bench.handle().adopt(On::Any, Adopt::new(ours))?;
+    /// bench.run();
+    /// assert_eq!(bench.handle().count(), 1);
+    ///
+    /// let back = bench.handle().adopt(On::Any, std::fs::File::open("/dev/null")?).unwrap_err();
+    /// assert!(matches!(back.error, Error::CannotAdopt { why: "it is no socket", .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
         let (framing, rules, tag) = (Framing::raw(), Rules::default(), Tag::default());
         let manner = Manner { framing, rules, tag, unread: Vec::new() };
         Adopt { socket: socket.into(), manner: Box::new(manner) }
     }
 
-    /// How bytes become messages; raw by default.
+    /// How bytes become messages; raw by default. Not as a WebSocket's, which begin with a handshake. See
+    /// [`unread`](Adopt::unread).
     pub fn framing(mut self, framing: Framing) -> Self {
         self.manner.framing = framing;
         self
     }
 
     /// A number of the user's own, given back by [`Conn::tag`](crate::Conn::tag) and [`Closed::tag`](crate::Closed::tag).
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use wheelhouse::{Action, Adopt, Conn, Handler, On, Tag, testing::Bench};
+    /// # use wheelhouse::Message;
+    /// # struct Tags(Vec<Tag>);
+    /// # impl Handler for Tags {
+    /// #     type Session = ();
+    /// fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    ///     self.0.push(conn.tag());
+    ///     Action::Continue
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Tags(Vec::new()));
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// bench.handle().adopt(On::Any, Adopt::new(ours).tag(Tag(7)))?;
+    /// assert_eq!(bench.handler().0, [Tag(7)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tag(mut self, tag: impl Into<Tag>) -> Self {
         self.manner.tag = tag.into();
         self
     }
 
     /// What was read from the socket already and not used: the connection's first input.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use wheelhouse::{Adopt, Framing, On, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Heard(Vec<String>);
+    /// # impl Handler for Heard {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         self.0.extend(message.text().map(str::to_owned));
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Heard(Vec::new())); // writes down what it hears
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let adopt = Adopt::new(ours).framing(Framing::lines(80)).unread("hello\nand th");
+    /// bench.handle().adopt(On::Any, adopt)?;
+    /// assert_eq!(bench.handler().0, ["hello"]); // the rest waits for the end of its line
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unread(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.manner.unread = bytes.into();
         self
@@ -80,6 +144,28 @@ impl Adopt {
     }
 
     /// As [`Listener::heartbeat`](crate::Listener::heartbeat).
+    ///
+    /// ```
+    /// use std::{os::unix::net::UnixStream, time::Duration};
+    /// use wheelhouse::{Adopt, Error, Framing, On, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let bench = Bench::new(|_| Silent);
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let (every, timeout) = (Duration::from_secs(30), Duration::from_secs(90));
+    /// let adopt = Adopt::new(ours).framing(Framing::lines(80)).heartbeat(every, timeout);
+    /// let back = bench.handle().adopt(On::Any, adopt).unwrap_err(); // lines have no pings by themselves
+    /// assert!(matches!(back.error, Error::BadOption { option: "heartbeat", .. }));
+    ///
+    /// let adopt = back.what.framing(Framing::lines(80).with_heartbeat("PING", "PONG"));
+    /// assert!(bench.handle().adopt(On::Any, adopt).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn heartbeat(mut self, every: Duration, timeout: Duration) -> Self {
         self.manner.rules.heartbeat = Some(Heartbeat { every, timeout });
         self

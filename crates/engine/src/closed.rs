@@ -52,17 +52,79 @@ impl<'a> Closed<'a> {
     }
 
     /// The listener it came through; none when it was dialled or adopted.
+    ///
+    /// ```
+    /// use wheelhouse::{Closed, Engine, Handler, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Message};
+    /// # struct PerListener([u32; 2]);
+    /// # impl Handler for PerListener {
+    /// #     type Session = ();
+    /// fn on_close(&mut self, closed: &mut Closed<'_>, _: ()) {
+    ///     if let Some(ListenerId(number)) = closed.listener() {
+    ///         self.0[usize::from(number)] += 1;
+    ///     }
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let builder = Engine::builder().listen("tcp://127.0.0.1:0").listen("unix:@app");
+    /// let mut bench = Bench::with_options(builder, |_| PerListener([0; 2]));
+    /// let local = bench.open_on(ListenerId(1));
+    /// bench.eof(local);
+    /// assert_eq!(bench.handler().0, [0, 1]);
+    /// ```
     pub fn listener(&self) -> Option<ListenerId> {
         self.listener
     }
 
     /// The peer's address; none for Unix sockets, and for names that were never resolved.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use wheelhouse::{Closed, Engine, Handler, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Message};
+    /// # struct Gone(Vec<SocketAddr>);
+    /// # impl Handler for Gone {
+    /// #     type Session = ();
+    /// fn on_close(&mut self, closed: &mut Closed<'_>, _: ()) {
+    ///     self.0.extend(closed.peer_addr());
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().listen("tcp://*:9000"), |_| Gone(Vec::new()));
+    /// let client = bench.open_from(ListenerId(0), "192.0.2.1:1234".parse()?);
+    /// bench.reset(client);
+    /// assert_eq!(bench.handler().0, ["192.0.2.1:1234".parse()?]);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
     }
 
     /// Whether `on_open` was called; not so for one dialled in vain, one whose PROXY header did not come, and an adopted one
     /// that broke before its turn.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use wheelhouse::{Closed, Connect, Handler, On, Tag, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Message};
+    /// # struct Log(Vec<(Tag, bool)>);
+    /// # impl Handler for Log {
+    /// #     type Session = ();
+    /// fn on_close(&mut self, closed: &mut Closed<'_>, _: ()) {
+    ///     self.0.push((closed.tag(), closed.opened()));
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Log(Vec::new()));
+    /// bench.handle().connect(On::Any, Connect::to("tcp://192.0.2.1:80").tag(Tag(7)))?;
+    /// let id = bench.dialled()[0].id;
+    /// bench.refuse(id, ErrorKind::ConnectionRefused.into());
+    /// assert_eq!(bench.handler().0, [(Tag(7), false)]);
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn opened(&self) -> bool {
         self.opened
     }
@@ -73,6 +135,25 @@ impl<'a> Closed<'a> {
     }
 
     /// What the system, the resolver or the protocol said, where one of them did.
+    ///
+    /// ```
+    /// use wheelhouse::{Closed, Framing, Handler, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Message};
+    /// # struct Log(Vec<String>);
+    /// # impl Handler for Log {
+    /// #     type Session = ();
+    /// fn on_close(&mut self, closed: &mut Closed<'_>, _: ()) {
+    ///     let said = closed.error().map(|error| error.to_string());
+    ///     self.0.push(format!("{}: {}", closed.reason(), said.unwrap_or_default()));
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Log(Vec::new()));
+    /// let client = bench.open(Framing::lines(10));
+    /// bench.input(client, b"far too long\n");
+    /// assert_eq!(bench.handler().0, ["protocol error: a line of more than 10 B"]);
+    /// ```
     pub fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
@@ -80,17 +161,89 @@ impl<'a> Closed<'a> {
     /// Bytes that `send` accepted and the kernel never took; of a connection that was taken out they are in
     /// [`Detached::unsent`]. What it took may still be lost when the reason is not a
     /// graceful one.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Closed, Conn, Framing, Handler, Message, testing::Bench};
+    /// # struct Unsent(u64);
+    /// # impl Handler for Unsent {
+    /// #     type Session = ();
+    /// fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    ///     conn.send(message);
+    ///     Action::Close
+    /// }
+    ///
+    /// fn on_close(&mut self, closed: &mut Closed<'_>, _: ()) {
+    ///     self.0 += closed.unsent();
+    /// }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Unsent(0));
+    /// let client = bench.open(Framing::lines(80));
+    /// bench.take_window(client, 2);
+    /// bench.message(client, "hello");
+    /// assert_eq!((bench.output(client), bench.handler().0), (b"he".to_vec(), 4)); // "llo" and the line's end
+    /// ```
     pub fn unsent(&self) -> u64 {
         self.unsent
     }
 
     /// The reactor: its timers, its other connections, dialling.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{Closed, Connect, Framing, Handler, Reactor, TimerKind, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Message};
+    /// # struct Redials;
+    /// # impl Handler for Redials {
+    /// #     type Session = ();
+    /// fn on_close(&mut self, closed: &mut Closed<'_>, _: ()) {
+    ///     closed.reactor().set_timer(TimerKind(1), Duration::from_secs(1)); // not at once, over and over
+    /// }
+    ///
+    /// fn on_reactor_timer(&mut self, reactor: &mut Reactor<'_>, _: TimerKind) {
+    ///     let _ = reactor.connect(Connect::to("tcp://192.0.2.1:80"));
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// # let mut bench = Bench::new(|_| Redials);
+    /// # let upstream = bench.open(Framing::raw());
+    /// bench.reset(upstream);
+    /// assert!(bench.dialled().is_empty());
+    /// bench.turn(Duration::from_secs(1));
+    /// assert_eq!(bench.dialled().len(), 1);
+    /// ```
     pub fn reactor(&mut self) -> &mut Reactor<'a> {
         &mut self.reactor
     }
 }
 
 /// What is left of a connection that was taken out of the engine.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Detached, Framing, Handler, Message, testing::Bench};
+/// # use std::sync::mpsc::{Sender, channel};
+/// # struct Leaving(Sender<Detached>);
+/// # impl Handler for Leaving {
+/// #     type Session = ();
+/// fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+///     let elsewhere = self.0.clone();
+///     conn.send("bye");
+///     conn.detach(move |detached| _ = elsewhere.send(detached));
+///     Action::Hold
+/// }
+/// # }
+///
+/// # let (elsewhere, taken_out) = channel();
+/// # let mut bench = Bench::new(|_| Leaving(elsewhere));
+/// let client = bench.open(Framing::lines(80));
+/// bench.take_window(client, 2);
+/// bench.input(client, b"first\nsecond");
+/// let left: Detached = taken_out.try_recv()?;
+/// assert_eq!(left.held.as_ref().map(|held| held.bytes()), Some(&b"first"[..]));
+/// assert_eq!((&left.unread[..], &left.unsent[..]), (&b"second"[..], &b"e\n"[..]));
+/// # Ok::<(), std::sync::mpsc::TryRecvError>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Detached {

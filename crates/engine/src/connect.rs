@@ -56,7 +56,25 @@ pub(crate) struct Plan {
 }
 
 impl Connect {
-    /// To this [`Address`]; a name is resolved off the reactors, and its addresses are tried one after the other.
+    /// To this [`Address`]; a name is resolved off the reactors, and its addresses are tried one after the other. `tls://`,
+    /// `ws://` and `wss://` in the place of `tcp://` say what is spoken there; the latter two may have a path and a query, and
+    /// have the ports 80 and 443 where none is given.
+    ///
+    /// ```
+    /// use wheelhouse::{Connect, Error, On, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// assert!(bench.handle().connect(On::Any, Connect::to("tcp://example.org:80")).is_ok());
+    /// assert_eq!(bench.dialled()[0].url, "tcp://example.org:80");
+    /// let error = bench.handle().connect(On::Any, Connect::to("tcp://127.0.0.1:0")).unwrap_err();
+    /// assert!(matches!(error, Error::BadAddress { address, .. } if address == "tcp://127.0.0.1:0"));
+    /// ```
     pub fn to(url: impl Into<String>) -> Self {
         Connect {
             url: url.into(),
@@ -71,18 +89,82 @@ impl Connect {
     }
 
     /// How bytes become messages; raw by default, and [`Framing::websocket`] to `ws://`.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Connect, Framing, Handler, LengthDelimited, On, testing::Bench};
+    /// # use wheelhouse::Message;
+    /// # struct Client;
+    /// # impl Handler for Client {
+    /// #     type Session = ();
+    /// fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    ///     conn.send("hi");
+    ///     Action::Continue
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let framing = Framing::length_delimited(LengthDelimited::u16_be());
+    /// let mut bench = Bench::new(|_| Client);
+    /// bench.handle().connect(On::Any, Connect::to("tcp://192.0.2.1:80").framing(framing))?;
+    /// let id = bench.dialled()[0].id;
+    /// bench.connected(id);
+    /// assert_eq!(bench.output(id), b"\0\x02hi");
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
     }
 
-    /// How long it may take until it is connected, the name's resolution included; 10 s by default, 1 ms to 24 days.
+    /// How long it may take until it is connected, the name's resolution included; 10 s by default, 1 ms to 24 days. A
+    /// handshake after that, of TLS or a WebSocket, has [`Builder::handshake_timeout`](crate::Builder::handshake_timeout).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{CloseReason, Connect, On, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let there = Connect::to("tcp://192.0.2.1:80");
+    /// bench.handle().connect(On::Any, there.clone().timeout(Duration::from_secs(2)))?;
+    /// let id = bench.dialled()[0].id;
+    /// bench.turn(Duration::from_secs(2));
+    /// assert_eq!(bench.closed(id), Some(&CloseReason::ConnectTimeout));
+    /// assert!(bench.handle().connect(On::Any, there.timeout(Duration::ZERO)).is_err()); // 1 ms at least
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// The local address to dial from; port 0 lets the kernel choose. One address reaches one peer about 28,000 times.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use wheelhouse::{Connect, Engine, On};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let upstream = TcpListener::bind("127.0.0.1:0")?;
+    /// # socket2::SockRef::from(&upstream).set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+    /// let engine = Engine::builder().reactors(1).build(|_| Silent)?;
+    /// let there = Connect::to(format!("tcp://{}", upstream.local_addr()?)).from_addr("127.0.0.2:0".parse()?);
+    /// engine.handle().connect(On::Any, there)?;
+    /// let _running = engine.start()?;
+    /// let (_, peer) = upstream.accept()?;
+    /// assert_eq!(peer.ip().to_string(), "127.0.0.2");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_addr(mut self, from: SocketAddr) -> Self {
         self.from = Some(from);
         self
@@ -107,12 +189,34 @@ impl Connect {
     }
 
     /// As [`Listener::heartbeat`](crate::Listener::heartbeat).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{Connect, Framing, On, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let there = Connect::to("tcp://192.0.2.1:80")
+    ///     .framing(Framing::lines(80).with_heartbeat("PING", "PONG"))
+    ///     .heartbeat(Duration::from_secs(30), Duration::from_secs(90));
+    /// let mut bench = Bench::new(|_| Silent);
+    /// bench.handle().connect(On::Any, there)?;
+    /// let id = bench.dialled()[0].id;
+    /// bench.connected(id);
+    /// bench.turn(Duration::from_secs(30));
+    /// assert_eq!(bench.output(id), b"PING\n");
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn heartbeat(mut self, every: Duration, timeout: Duration) -> Self {
         self.rules.heartbeat = Some(Heartbeat { every, timeout });
         self
     }
 
-    /// TLS under whatever is spoken: `tls://` and `wss://` need it.
+    /// TLS under whatever is spoken: `tls://` and `wss://` need it. See [`Conn::tls`](crate::Conn::tls).
     pub fn tls(mut self, tls: TlsClient) -> Self {
         self.tls = Some(tls);
         self

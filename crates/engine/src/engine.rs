@@ -62,21 +62,94 @@ impl<H: Handler> Engine<H> {
     }
 
     /// Where it listens, in the listeners' order; port 0 has become a real one.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use wheelhouse::{Address, Engine};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|_| Silent)?;
+    /// let Address::Tcp(address) = engine.addresses()[0] else { panic!("it listens on TCP") };
+    /// assert_ne!(address.port(), 0);
+    /// assert!(TcpStream::connect(address).is_ok()); // bound already: who comes now waits until the engine runs
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn addresses(&self) -> &[Address] {
         &self.parts.addresses
     }
 
     /// To talk to it from any thread. What is asked before it runs waits.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Error, On, Connect};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let engine = Engine::builder().build(|_| Silent)?;
+    /// let handle = engine.handle();
+    /// handle.shutdown();
+    /// engine.run()?; // comes back at once
+    /// let late = handle.connect(On::Any, Connect::to("tcp://127.0.0.1:6379"));
+    /// assert!(matches!(late, Err(Error::Stopping)));
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.parts.shared))
     }
 
     /// A handle that can also post closures to the handlers.
+    ///
+    /// ```
+    /// use std::{sync::mpsc::channel, time::Duration};
+    /// use wheelhouse::{Engine, ReactorId};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Named(&'static str);
+    /// # impl Handler for Named {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let engine = Engine::builder().reactors(1).build(|_| Named("the handler"))?;
+    /// let (sender, name) = channel();
+    /// engine.poster().post(ReactorId(0), move |handler, reactor| {
+    ///     let _ = sender.send((handler.0, reactor.id()));
+    /// })?;
+    /// let _running = engine.start()?;
+    /// assert_eq!(name.recv_timeout(Duration::from_secs(5))?, ("the handler", ReactorId(0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poster(&self) -> Poster<H> {
         Poster::new(self.handle())
     }
 
-    /// Runs it until it is stopped: by [`Handle::shutdown`], or at the end of a [`Handle::drain`].
+    /// Runs it until it is stopped: by [`Handle::shutdown`], or at the end of a [`Handle::drain`]. The calling thread waits.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use wheelhouse::Engine;
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let engine = Engine::builder().listen("tcp://127.0.0.1:0").build(|_| Silent)?;
+    /// let handle = engine.handle();
+    /// let other = thread::spawn(move || handle.shutdown());
+    /// engine.run()?; // until then
+    /// assert!(other.join().is_ok());
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`start`](Engine::start).
@@ -85,6 +158,27 @@ impl<H: Handler> Engine<H> {
     }
 
     /// Starts its threads: one per sub-reactor, and the main reactor.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use wheelhouse::Engine;
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let (sender, made) = channel();
+    /// let engine = Engine::builder().reactors(2).build(move |spot| {
+    ///     let _ = sender.send(spot.reactor()); // on that reactor's thread
+    ///     Silent
+    /// })?;
+    /// assert_eq!(made.try_iter().count(), 0);
+    /// let _running = engine.start()?; // dropped, it stops
+    /// assert_eq!(made.try_iter().count(), 2);
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A factory that panicked ([`Error::FactoryPanicked`]), or a thread the system refused; the others are stopped then.
@@ -118,7 +212,26 @@ impl<H: Handler> Engine<H> {
     }
 
     /// Runs it until `SIGTERM` or `SIGINT` comes, then drains: connections have `within` to end of themselves. A second
-    /// signal stops it at once.
+    /// signal stops it at once. The calling thread waits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use nix::sys::signal::{Signal, raise};
+    /// use wheelhouse::{Engine, Handler, Reactor};
+    /// # use wheelhouse::{Action, Conn, Message};
+    /// # struct Stopped;
+    /// # impl Handler for Stopped {
+    /// #     type Session = ();
+    /// fn on_start(&mut self, _: &mut Reactor<'_>) {
+    ///     raise(Signal::SIGTERM).expect("a signal"); // as `kill` or a service manager would
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let engine = Engine::builder().reactors(1).build(|_| Stopped)?;
+    /// engine.run_until_signal(Duration::from_secs(30))?; // comes back: nobody is left to wait for
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`start`](Engine::start), and a signal handler that the system refuses.

@@ -43,11 +43,46 @@ impl ConnId {
     }
 
     /// The id as a number; never zero.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, Tag, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::raw());
+    /// assert_eq!(Tag(client.as_u64()).conn_id(), Some(client)); // and back again
+    /// ```
     pub fn as_u64(self) -> u64 {
         self.0.get()
     }
 
     /// The reactor that owns the connection.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, ReactorId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::raw());
+    /// assert_eq!(client.reactor(), ReactorId(0));
+    /// bench.poster().post(client.reactor(), move |_, reactor| {
+    ///     if let Some(mut conn) = reactor.conn(client) {
+    ///         conn.send("here you are");
+    ///     }
+    /// })?;
+    /// assert_eq!(bench.output(client), b"here you are");
+    /// # Ok::<(), wheelhouse::MailboxFull<_>>(())
+    /// ```
     pub fn reactor(self) -> ReactorId {
         ReactorId((self.0.get() & 0xff) as u16)
     }
@@ -96,6 +131,22 @@ impl Sequence {
 }
 
 /// Names a sub-reactor: 0 up to the number of reactors.
+///
+/// ```
+/// use wheelhouse::{Connect, Error, On, ReactorId, testing::Bench};
+/// # use wheelhouse::{Action, Conn, Handler, Message};
+/// # struct Silent;
+/// # impl Handler for Silent {
+/// #     type Session = ();
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+/// # }
+///
+/// let bench = Bench::new(|_| Silent); // one reactor: number 0
+/// let there = Connect::to("tcp://127.0.0.1:6379");
+/// assert!(bench.handle().connect(On::Reactor(ReactorId(0)), there.clone()).is_ok());
+/// let error = bench.handle().connect(On::Reactor(ReactorId(1)), there).unwrap_err();
+/// assert!(matches!(error, Error::BadOption { option: "on", .. }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReactorId(pub u16);
 
@@ -115,6 +166,27 @@ impl fmt::Display for ReactorId {
 }
 
 /// Names a listener: its place in the order of the [`Builder::listen`](crate::Builder::listen) calls, from 0.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Engine, Framing, Handler, Listener, ListenerId, testing::Bench};
+/// # use wheelhouse::Message;
+/// const ADMIN: ListenerId = ListenerId(1); // the second one that is listened on
+/// # struct Two;
+/// # impl Handler for Two {
+/// #     type Session = ();
+/// fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+///     conn.send(if conn.listener() == Some(ADMIN) { "hello, admin" } else { "hello" });
+///     Action::Continue
+/// }
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+/// # }
+///
+/// let lines = |url: &str| Listener::new(url).framing(Framing::lines(80));
+/// let builder = Engine::builder().listen(lines("tcp://*:9000")).listen(lines("tcp://127.0.0.1:9001"));
+/// let mut bench = Bench::with_options(builder, |_| Two);
+/// let admin = bench.open_on(ADMIN);
+/// assert_eq!(bench.output(admin), b"hello, admin\n");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u16);
 
@@ -132,6 +204,22 @@ pub struct Tag(pub u64);
 
 impl Tag {
     /// The connection this tag was made from, if it was made from one.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, Tag, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::raw());
+    /// // What is dialled for a client may have its id as tag.
+    /// assert_eq!(Tag::from(client).conn_id(), Some(client));
+    /// assert_eq!(Tag(17).conn_id(), None);
+    /// ```
     pub fn conn_id(self) -> Option<ConnId> {
         ConnId::from_u64(self.0)
     }

@@ -51,7 +51,21 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener on this [`Address`]; a bad one is told by [`Builder::build`](crate::Builder::build).
+    /// A listener on this [`Address`]; a bad one is told by [`Builder::build`](crate::Builder::build). `ws://`, `wss://` and
+    /// `tls://` in the place of `tcp://` say what is spoken there; they need a port, and have no path.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Error, Listener};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let error = Engine::builder().listen(Listener::new("tcp://127.0.0.1")).build(|_| Silent).err();
+    /// assert!(matches!(error, Some(Error::BadAddress { address, .. }) if address == "tcp://127.0.0.1")); // no port
+    /// ```
     pub fn new(url: impl Into<String>) -> Self {
         Listener {
             url: url.into(),
@@ -67,6 +81,26 @@ impl Listener {
     }
 
     /// How bytes become messages; raw by default, and [`Framing::websocket`] on `ws://`.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let lines = Listener::new("tcp://127.0.0.1:0").framing(Framing::lines(80));
+    /// let mut bench = Bench::with_options(Engine::builder().listen(lines).listen("tcp://127.0.0.1:0"), |_| Echo);
+    /// let (line, raw) = (bench.open_on(ListenerId(0)), bench.open_on(ListenerId(1)));
+    /// bench.input(line, b"half a line");
+    /// bench.input(raw, b"half a line");
+    /// assert_eq!((bench.output(line), bench.output(raw)), (vec![], b"half a line".to_vec()));
+    /// ```
     pub fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
@@ -89,6 +123,25 @@ impl Listener {
 
     /// Closes a connection that is not [`authenticated`](crate::Conn::authenticated) so long after its accept; off by
     /// default. 1 ms to 24 days.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{CloseReason, Engine, Listener, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let login = Listener::new("tcp://127.0.0.1:0").authentication(Duration::from_secs(30));
+    /// let mut bench = Bench::with_options(Engine::builder().listen(login), |_| Silent);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.turn(Duration::from_secs(29));
+    /// assert_eq!(bench.closed(client), None);
+    /// bench.turn(Duration::from_secs(1));
+    /// assert_eq!(bench.closed(client), Some(&CloseReason::Auth));
+    /// ```
     pub fn authentication(mut self, within: Duration) -> Self {
         self.rules.authentication = Some(within);
         self
@@ -97,6 +150,27 @@ impl Listener {
     /// The outbound queue's marks in bytes: reading pauses above `high` and goes on at `low`; a send beyond `limit` meets
     /// the [`Policy`], and so does each message larger than the limit itself. 64 KiB, 256 KiB and 4 MiB by default; low <=
     /// high <= limit <= 64 MiB.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Handler, Message, Refusal, Sent};
+    /// # use wheelhouse::{Engine, Framing, Listener, ListenerId, testing::Bench};
+    /// # struct Outcomes(Vec<Sent>);
+    /// # impl Handler for Outcomes {
+    /// #     type Session = ();
+    /// fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
+    ///     (0..4).for_each(|_| self.0.push(conn.send("12345")));
+    ///     Action::Continue
+    /// }
+    /// # }
+    ///
+    /// let small = Listener::new("tcp://127.0.0.1:0").framing(Framing::lines(80)).water_marks(5, 10, 20);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(small), |_| Outcomes(Vec::new()));
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.take_window(client, 0);
+    /// bench.message(client, "go");
+    /// let over = Sent::Refused(Refusal::OverLimit);
+    /// assert_eq!(bench.handler().0, [Sent::Accepted, Sent::Full, Sent::Full, over]); // 6, 12, 18, 24 bytes
+    /// ```
     pub fn water_marks(mut self, low: usize, high: usize, limit: usize) -> Self {
         self.rules.marks = WaterMarks { low, high, limit };
         self
@@ -112,6 +186,26 @@ impl Listener {
     /// when nothing has come for `timeout`; off by default, but for WebSockets: 25 s and 45 s, for proxies cut silent ones at 60 s. 1 ms to 24 days, `timeout` longer than `every`. For framings
     /// that have pings: see [`Framing::with_heartbeat`]. The pings of WebSockets come up to a quarter of `every` earlier, spread over time.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{CloseReason, Engine, Framing, Listener, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let chat = Listener::new("tcp://127.0.0.1:0")
+    ///     .framing(Framing::lines(80).with_heartbeat("PING", "PONG"))
+    ///     .heartbeat(Duration::from_secs(30), Duration::from_secs(90));
+    /// let mut bench = Bench::with_options(Engine::builder().listen(chat), |_| Silent);
+    /// let dead = bench.open_on(ListenerId(0));
+    /// bench.turn(Duration::from_secs(90));
+    /// assert_eq!(bench.output(dead), b"PING\nPING\n");
+    /// assert_eq!(bench.closed(dead), Some(&CloseReason::Idle));
+    /// ```
+    ///
     /// With it only what the peer sends counts as activity, for the [`idle_timeout`](crate::Builder::idle_timeout) too: our
     /// own pings would keep a dead connection alive. While reading is paused, and after a FIN, neither time runs.
     pub fn heartbeat(mut self, every: Duration, timeout: Duration) -> Self {
@@ -120,6 +214,28 @@ impl Listener {
     }
 
     /// No heartbeat, not even for WebSockets.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{Engine, Listener, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let plain = Listener::new("ws://127.0.0.1:0");
+    /// let quiet = plain.clone().no_heartbeat();
+    /// let mut bench = Bench::with_options(Engine::builder().listen(plain).listen(quiet), |_| Silent);
+    /// let (pinged, left_alone) = (bench.open_on(ListenerId(0)), bench.open_on(ListenerId(1)));
+    /// bench.input(pinged, HELLO);
+    /// bench.input(left_alone, HELLO);
+    /// bench.turn(Duration::from_secs(60));
+    /// assert!(bench.closed(pinged).is_some() && bench.closed(left_alone).is_none());
+    /// ```
     pub fn no_heartbeat(mut self) -> Self {
         self.rules.heartbeat = None;
         self.has_no_heartbeat = true;
@@ -163,13 +279,51 @@ impl Listener {
         self
     }
 
-    /// The permissions of a Unix socket's file, as in `0o660`; by default what the umask leaves.
+    /// The permissions of a Unix socket's file, 0 to `0o777`; by default what the umask leaves.
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    /// use wheelhouse::{Engine, Listener};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("app.sock");
+    /// let local = Listener::new(format!("unix:{}", path.display())).unix_mode(0o660);
+    /// let engine = Engine::builder().listen(local).build(|_| Silent)?;
+    /// assert_eq!(path.metadata()?.permissions().mode() & 0o777, 0o660);
+    /// drop(engine);
+    /// assert!(!path.exists()); // removed with the engine
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unix_mode(mut self, mode: u32) -> Self {
         self.unix_mode = Some(mode);
         self
     }
 
     /// Whether an IPv6 listener on `[::]` leaves IPv4 alone; by default it serves both (dual stack).
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use wheelhouse::{Address, Engine, Listener};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// for (only, is_reached) in [(false, true), (true, false)] {
+    ///     let engine = Engine::builder().listen(Listener::new("tcp://[::]:0").only_v6(only)).build(|_| Silent)?;
+    ///     let Address::Tcp(address) = engine.addresses()[0] else { panic!("it listens on TCP") };
+    ///     assert_eq!(TcpStream::connect(("127.0.0.1", address.port())).is_ok(), is_reached);
+    /// }
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn only_v6(mut self, only: bool) -> Self {
         self.only_v6 = only;
         self

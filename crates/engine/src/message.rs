@@ -24,16 +24,46 @@ pub struct Input<'a> {
 
 impl<'a> Input<'a> {
     /// An input over these bytes, without scratch; for testing a [`Protocol`](crate::Protocol).
+    ///
+    /// ```
+    /// use wheelhouse::{Decoded, Input, LengthDelimited, Protocol};
+    ///
+    /// let mut bytes = *b"\x05hel";
+    /// let decoded = LengthDelimited::u8().protocol()?.decode(&mut 0, &mut Input::new(&mut bytes));
+    /// assert!(matches!(decoded, Ok(Decoded::Need(6))));
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn new(bytes: &'a mut [u8]) -> Self {
         Input { bytes, scratch: None }
     }
 
     /// An input with room for what a protocol inflates or joins.
+    ///
+    /// ```
+    /// use wheelhouse::Input;
+    ///
+    /// let (mut bytes, mut scratch) = (*b"cba", Vec::new());
+    /// let mut input = Input::with_scratch(&mut bytes, &mut scratch);
+    /// let unfolded = input.scratch().expect("once");
+    /// unfolded.extend(input.take().iter().rev());
+    /// assert_eq!(unfolded, b"abc");
+    /// assert!(input.scratch().is_none());
+    /// ```
     pub fn with_scratch(bytes: &'a mut [u8], scratch: &'a mut Vec<u8>) -> Self {
         Input { bytes, scratch: Some(scratch) }
     }
 
     /// The bytes, in one piece.
+    ///
+    /// ```
+    /// use wheelhouse::Input;
+    ///
+    /// let mut bytes = *b"GET /";
+    /// let mut input = Input::new(&mut bytes);
+    /// assert!(input.peek().starts_with(b"GET ")); // nothing is taken by looking
+    /// input.skip(4);
+    /// assert_eq!(input.peek(), b"/");
+    /// ```
     pub fn peek(&self) -> &[u8] {
         self.bytes
     }
@@ -49,11 +79,45 @@ impl<'a> Input<'a> {
     }
 
     /// Takes all of them.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Framing, Handler, Input, testing::Bench};
+    /// # use wheelhouse::Message;
+    /// # struct Pairs;
+    /// # impl Handler for Pairs {
+    /// #     type Session = ();
+    /// fn on_data(&mut self, conn: &mut Conn<'_>, _: &mut (), input: &mut Input<'_>) -> Action {
+    ///     if input.len() % 2 == 0 {
+    ///         conn.send(input.take()); // else all of it is kept, and offered again
+    ///     }
+    ///     Action::Continue
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Pairs);
+    /// let client = bench.open(Framing::raw());
+    /// bench.input(client, b"abc");
+    /// assert_eq!(bench.output(client), b"");
+    /// bench.input(client, b"d");
+    /// assert_eq!(bench.output(client), b"abcd");
+    /// ```
     pub fn take(&mut self) -> &'a [u8] {
         self.take_mut(self.bytes.len())
     }
 
     /// Takes the first `n`, which may be changed in place.
+    ///
+    /// ```
+    /// use wheelhouse::Input;
+    ///
+    /// let mut bytes = *b"KEYsecret";
+    /// let mut input = Input::new(&mut bytes);
+    /// let key = input.take_mut(3).to_vec();
+    /// let rest = input.take_mut(input.len());
+    /// rest.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key); // without a copy
+    /// assert_eq!(rest[..2], [b's' ^ b'K', b'e' ^ b'E']);
+    /// ```
     ///
     /// # Panics
     /// When there are fewer.
@@ -67,6 +131,16 @@ impl<'a> Input<'a> {
 
     /// Drops the first `n`.
     ///
+    /// ```
+    /// use wheelhouse::Input;
+    ///
+    /// let mut bytes = *b"\r\n\r\nhello";
+    /// let mut input = Input::new(&mut bytes);
+    /// let blank = input.peek().iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    /// input.skip(blank);
+    /// assert_eq!(input.take(), b"hello");
+    /// ```
+    ///
     /// # Panics
     /// When there are fewer.
     #[track_caller]
@@ -75,6 +149,13 @@ impl<'a> Input<'a> {
     }
 
     /// An empty buffer of the reactor's, for what a protocol inflates or joins; once per decode.
+    ///
+    /// ```
+    /// use wheelhouse::Input;
+    ///
+    /// let mut bytes = *b"hello";
+    /// assert!(Input::new(&mut bytes).scratch().is_none()); // without room there is none: fall back on a `Vec`
+    /// ```
     pub fn scratch(&mut self) -> Option<&'a mut Vec<u8>> {
         self.scratch.take()
     }
@@ -100,11 +181,28 @@ impl Kind {
     const CUSTOM: u32 = 0x1_0000;
 
     /// A kind of a protocol's own.
+    ///
+    /// ```
+    /// use wheelhouse::{Decoded, Input, Kind, LengthDelimited, Protocol};
+    ///
+    /// const LOGIN: Kind = Kind::custom(0x0700);
+    /// let mut bytes = *b"\x07\x00\0\0\0\x03Ann"; // a type, flags, a length
+    /// let decoded = LengthDelimited::type_flags().protocol()?.decode(&mut 0, &mut Input::new(&mut bytes));
+    /// assert!(matches!(decoded, Ok(Decoded::Message(message)) if message.kind() == LOGIN));
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub const fn custom(number: u16) -> Kind {
         Kind(Self::CUSTOM | number as u32)
     }
 
     /// The number given to [`Kind::custom`].
+    ///
+    /// ```
+    /// use wheelhouse::Kind;
+    ///
+    /// assert_eq!(Kind::custom(0).number(), Some(0));
+    /// assert_eq!(Kind::BINARY.number(), None);
+    /// ```
     pub const fn number(self) -> Option<u16> {
         if self.0 & Self::CUSTOM != 0 { Some(self.0 as u16) } else { None }
     }
@@ -129,6 +227,13 @@ pub struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// A message of this kind.
+    ///
+    /// ```
+    /// use wheelhouse::{Kind, Message};
+    ///
+    /// let login = Message::new(Kind::custom(7), b"Ann");
+    /// assert_eq!((login.kind().number(), login.bytes()), (Some(7), &b"Ann"[..]));
+    /// ```
     pub fn new(kind: Kind, body: &'a [u8]) -> Self {
         Message { kind, body, is_utf8: false }
     }
@@ -153,12 +258,29 @@ impl<'a> Message<'a> {
         self.body
     }
 
-    /// Its bytes as text, if they are UTF-8.
+    /// Its bytes as text, if they are UTF-8; each call looks at all of them.
+    ///
+    /// ```
+    /// use wheelhouse::Message;
+    ///
+    /// assert_eq!(Message::binary("héllo".as_bytes()).text(), Some("héllo")); // whatever its kind is
+    /// assert_eq!(Message::binary(b"h\xe9llo").text(), None);
+    /// ```
     pub fn text(&self) -> Option<&'a str> {
         std::str::from_utf8(self.body).ok()
     }
 
     /// A copy of it that can go to another thread.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use wheelhouse::{Kind, Message, Payload};
+    ///
+    /// let read_buffer = *b"hello";
+    /// let payload: Payload<'static> = Message::new(Kind::TEXT, &read_buffer).to_payload();
+    /// let elsewhere = thread::spawn(move || (payload.kind(), payload.bytes().len()));
+    /// assert_eq!(elsewhere.join().expect("no panic"), (Kind::TEXT, 5));
+    /// ```
     pub fn to_payload(&self) -> Payload<'static> {
         let body = Body::Shared(Bytes::copy_from_slice(self.body));
         Payload { kind: self.kind, is_utf8: self.is_utf8, is_incompressible: false, body }
@@ -208,6 +330,16 @@ impl Body<'_> {
 
 impl<'a> Payload<'a> {
     /// The same bytes as another kind.
+    ///
+    /// ```
+    /// use wheelhouse::{Kind, LengthDelimited, Output, Payload, Protocol};
+    ///
+    /// let login = Payload::from("Ann").with_kind(Kind::custom(0x0700));
+    /// let mut wire = Vec::new();
+    /// LengthDelimited::type_flags().protocol()?.encode(&login, &mut Output::new(&mut wire)).expect("it fits");
+    /// assert_eq!(wire, b"\x07\x00\0\0\0\x03Ann");
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -336,11 +468,32 @@ pub enum Sent {
 }
 
 /// Why nothing of a payload was taken.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Framing, Handler, Message, Refusal, Sent, testing::Bench};
+/// # struct Outcomes(Vec<Sent>);
+/// # impl Handler for Outcomes {
+/// #     type Session = ();
+/// fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+///     self.0.push(conn.send("two\nlines"));
+///     self.0.push(conn.send(vec![b'x'; 64 << 20]));
+///     conn.finish();
+///     self.0.push(conn.send("too late"));
+///     Action::Continue
+/// }
+/// # }
+///
+/// # let mut bench = Bench::new(|_| Outcomes(Vec::new()));
+/// # let client = bench.open(Framing::lines(80));
+/// # bench.message(client, "go");
+/// let refused = [Refusal::NotEncodable, Refusal::OverLimit, Refusal::Closing];
+/// assert_eq!(bench.handler().0, refused.map(Sent::Refused));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The connection is closing, its writing half is already closed, or it is not open yet because its PROXY header has not
-    /// come.
+    /// The connection is closing, its writing half is already closed, or nothing can be sent yet: its PROXY header or its
+    /// WebSocket's request has not come or not been answered, or its TLS handshake is under way.
     Closing,
     /// With it the queue would exceed the listener's limit; larger than the limit itself, it can never be sent.
     OverLimit,
@@ -350,11 +503,34 @@ pub enum Refusal {
 
 impl Sent {
     /// Whether the queue is over the high-water mark.
+    ///
+    /// ```
+    /// use wheelhouse::{Refusal, Sent};
+    ///
+    /// assert!(Sent::Full.is_full() && !Sent::Full.is_refused()); // taken all the same
+    /// assert!(!Sent::Refused(Refusal::OverLimit).is_full());
+    /// ```
     pub fn is_full(self) -> bool {
         matches!(self, Sent::Full)
     }
 
     /// Whether nothing of it was taken.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    ///     if conn.send(message).is_refused() { Action::Close } else { Action::Continue }
+    /// }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// let client = bench.open(Framing::lines(80));
+    /// bench.input(client, b"a bare\rCR\n"); // is taken, and cannot be sent
+    /// assert!(bench.closed(client).is_some());
+    /// ```
     pub fn is_refused(self) -> bool {
         matches!(self, Sent::Refused(_))
     }

@@ -5,6 +5,14 @@ use std::time::Duration;
 use crate::{Balance, Error, Result};
 
 /// One row of [`OPTIONS`].
+///
+/// ```
+/// use wheelhouse::OPTIONS;
+///
+/// let backlog = OPTIONS.iter().find(|option| option.name == "backlog").expect("it is one of them");
+/// assert_eq!((backlog.default, backlog.min, backlog.max), (Some(4096), 1, 65_535));
+/// assert_eq!(backlog.unit, "connections");
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OptionInfo {

@@ -46,7 +46,29 @@ impl<H: Handler> Poster<H> {
         Poster { handle, handler: PhantomData }
     }
 
-    /// Runs a closure on a reactor, with its handler.
+    /// Runs a closure on a reactor, with its handler: on the reactor's thread, in its turn among what is asked of it.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, ReactorId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Motd(String);
+    /// # impl Handler for Motd {
+    /// #     type Session = ();
+    /// #     fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    /// #         conn.send(&self.0);
+    /// #         Action::Continue
+    /// #     }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Motd("hello".into())); // greets everybody
+    /// bench.poster().post(ReactorId(0), |handler, reactor| {
+    ///     handler.0 = format!("hello, you are one of {}", reactor.len() + 1);
+    /// })?;
+    /// let client = bench.open(Framing::lines(80));
+    /// assert_eq!(bench.output(client), b"hello, you are one of 1\n");
+    /// # Ok::<(), wheelhouse::MailboxFull<_>>(())
+    /// ```
     ///
     /// # Errors
     /// [`MailboxFull`] with the closure. When the reactor has stopped, or there is none of that number, it is dropped.
@@ -70,6 +92,26 @@ impl<H: Handler> Poster<H> {
     /// Runs a closure beside a connection, with the handler and the connection's session; it is dropped when the connection
     /// is gone or closing.
     ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Rooms;
+    /// # impl Handler for Rooms {
+    /// #     type Session = String;
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut String, _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Rooms); // keeps each connection's room
+    /// let client = bench.open(Framing::lines(80));
+    /// bench.poster().post_to(client, |_, conn, room| {
+    ///     *room = "lobby".to_owned();
+    ///     conn.send("welcome");
+    /// })?;
+    /// assert_eq!(bench.output(client), b"welcome\n");
+    /// assert_eq!(bench.session(client).map(|room| &**room), Some("lobby"));
+    /// # Ok::<(), wheelhouse::MailboxFull<_>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`MailboxFull`] with the closure.
     pub fn post_to<F>(&self, id: ConnId, job: F) -> Result<(), MailboxFull<F>>
@@ -82,6 +124,25 @@ impl<H: Handler> Poster<H> {
     }
 
     /// As [`post_to`](Poster::post_to), waiting so long for room; on a reactor's thread it does not wait.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{Engine, Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().mailbox(16), |_| Silent);
+    /// let client = bench.open(Framing::lines(80));
+    /// let poster = bench.poster();
+    /// let post = || poster.post_to_timeout(client, |_, conn, _| _ = conn.send("x"), Duration::from_millis(1));
+    /// assert!((0..16).all(|_| post().is_ok()));
+    /// assert!(post().is_err()); // nobody made room within the millisecond
+    /// assert_eq!(bench.output(client), b"x\n".repeat(16));
+    /// ```
     ///
     /// # Errors
     /// [`MailboxFull`] with the closure.

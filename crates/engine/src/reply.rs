@@ -46,6 +46,25 @@ pub(crate) enum ReplyKind {
 impl Reply {
     /// Yes: the connection opens. What asks for no WebSocket is answered with status 426, and a request for one that breaks
     /// the rules (RFC 6455, 4.2.1) with 400, or with 426 and the version that is spoken here.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().listen("ws://127.0.0.1:0"), |_| Silent); // accepts
+    /// let (socket, page) = (bench.open_on(ListenerId(0)), bench.open_on(ListenerId(0)));
+    /// bench.input(socket, HELLO);
+    /// assert!(bench.output(socket).starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+    /// bench.input(page, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"); // as a browser asks for a page
+    /// assert!(bench.output(page).starts_with(b"HTTP/1.1 426 Upgrade Required\r\n"));
+    /// ```
     pub fn accept() -> Reply {
         Reply::new(ReplyKind::Accept)
     }
@@ -53,11 +72,56 @@ impl Reply {
     /// Not yet: nothing more is read from the connection until [`Handle::answer`](crate::Handle::answer) is called for it, at
     /// most for the [`handshake_timeout`](crate::Builder::handshake_timeout); then the peer is told 503. A
     /// [`subprotocol`](Reply::subprotocol) chosen here is kept for a late [`Reply::accept`] that names none.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
+    /// # use wheelhouse::{Action, Message};
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    /// # struct Asks;
+    /// # impl Handler for Asks {
+    /// #     type Session = ();
+    /// fn on_request(&mut self, conn: &mut Conn<'_>, _: &mut (), _: &Request<'_>) -> Reply {
+    ///     // Here `conn.id()` would go to whoever looks the user up.
+    ///     Reply::later()
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().listen("ws://127.0.0.1:0"), |_| Asks);
+    /// let (known, forgotten) = (bench.open_on(ListenerId(0)), bench.open_on(ListenerId(0)));
+    /// bench.input(known, HELLO);
+    /// bench.input(forgotten, HELLO);
+    /// bench.handle().answer(known, Reply::accept());
+    /// bench.turn(Duration::from_secs(10));
+    /// assert!(bench.output(known).starts_with(b"HTTP/1.1 101 "));
+    /// assert!(bench.output(forgotten).starts_with(b"HTTP/1.1 503 "));
+    /// ```
     pub fn later() -> Reply {
         Reply::new(ReplyKind::Later(None))
     }
 
     /// An HTTP answer of that status (200 to 599; others count as 500), and the connection ends gracefully.
+    ///
+    /// ```
+    /// use wheelhouse::{CloseReason, Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
+    /// # use wheelhouse::{Action, Message};
+    /// # struct NotHere;
+    /// # impl Handler for NotHere {
+    /// #     type Session = ();
+    /// fn on_request(&mut self, _: &mut Conn<'_>, _: &mut (), _: &Request<'_>) -> Reply {
+    ///     Reply::status(404)
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().listen("ws://127.0.0.1:0"), |_| NotHere);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// assert!(bench.output(client).starts_with(b"HTTP/1.1 404 Not Found\r\n"));
+    /// assert_eq!(bench.closed(client), Some(&CloseReason::Local));
+    /// ```
     pub fn status(status: u16) -> Reply {
         Reply::new(ReplyKind::Status(if (200..600).contains(&status) { status } else { 500 }))
     }
@@ -67,6 +131,30 @@ impl Reply {
     }
 
     /// How long [`Reply::later`] may take, from now on; up to 24 days.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
+    /// # use wheelhouse::{Action, Message};
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    /// # struct Patient;
+    /// # impl Handler for Patient {
+    /// #     type Session = ();
+    /// fn on_request(&mut self, _: &mut Conn<'_>, _: &mut (), _: &Request<'_>) -> Reply {
+    ///     Reply::later().within(Duration::from_secs(60))
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().listen("ws://127.0.0.1:0"), |_| Patient);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO);
+    /// bench.turn(Duration::from_secs(59));
+    /// assert_eq!(bench.output(client), b"");
+    /// bench.turn(Duration::from_secs(1));
+    /// assert!(bench.output(client).starts_with(b"HTTP/1.1 503 "));
+    /// ```
     pub fn within(mut self, time: Duration) -> Reply {
         if let ReplyKind::Later(within) = &mut self.kind {
             *within = Some(time);
@@ -75,18 +163,81 @@ impl Reply {
     }
 
     /// The subprotocol that is spoken, one of [`Request::protocols`]; one that was not offered is never answered.
+    ///
+    /// ```
+    /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
+    /// # use wheelhouse::{Action, Message};
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Protocol: xml, json\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    /// # struct Json;
+    /// # impl Handler for Json {
+    /// #     type Session = ();
+    /// fn on_request(&mut self, _: &mut Conn<'_>, _: &mut (), request: &Request<'_>) -> Reply {
+    ///     match request.protocols().find(|name| *name == "json") {
+    ///         Some(name) => Reply::accept().subprotocol(name),
+    ///         None => Reply::status(400),
+    ///     }
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().listen("ws://127.0.0.1:0"), |_| Json);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO); // offers xml and json
+    /// assert!(String::from_utf8_lossy(&bench.output(client)).contains("\r\nSec-WebSocket-Protocol: json\r\n"));
+    /// ```
     pub fn subprotocol(mut self, name: impl Into<String>) -> Reply {
         self.subprotocol = Some(name.into());
         self
     }
 
     /// One more header. A name that is no token, or a value with a line end in it, is logged and left out.
+    ///
+    /// ```
+    /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
+    /// # use wheelhouse::{Action, Message};
+    /// # struct Members;
+    /// # impl Handler for Members {
+    /// #     type Session = ();
+    /// fn on_request(&mut self, _: &mut Conn<'_>, _: &mut (), _: &Request<'_>) -> Reply {
+    ///     Reply::status(401).header("WWW-Authenticate", "Bearer").header("X-Bad", "two\r\nlines")
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// # let mut bench = Bench::with_options(Engine::builder().listen("ws://127.0.0.1:0"), |_| Members);
+    /// # let client = bench.open_on(ListenerId(0));
+    /// # bench.input(client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # let answer = bench.output(client);
+    /// assert!(answer.starts_with(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n"));
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Reply {
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// The body of a [`Reply::status`], and its media type.
+    ///
+    /// ```
+    /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
+    /// # use wheelhouse::{Action, Message};
+    /// # struct Health;
+    /// # impl Handler for Health {
+    /// #     type Session = ();
+    /// fn on_request(&mut self, conn: &mut Conn<'_>, _: &mut (), _: &Request<'_>) -> Reply {
+    ///     Reply::status(200).body("application/json", format!("{{\"here\":{}}}", conn.reactor().len()))
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// # let mut bench = Bench::with_options(Engine::builder().listen("ws://127.0.0.1:0"), |_| Health);
+    /// # let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// let answer = bench.output(client);
+    /// assert!(String::from_utf8_lossy(&answer).contains("Content-Type: application/json\r\nContent-Length: 10\r\n"));
+    /// assert!(answer.ends_with(b"\r\n\r\n{\"here\":1}"));
+    /// ```
     pub fn body(mut self, mime: impl Into<String>, body: impl Into<Bytes>) -> Reply {
         self.body = Some((mime.into(), body.into()));
         self

@@ -58,6 +58,24 @@ impl Running {
     /// Drains the engine ([`Handle::drain`]) when `SIGTERM` or `SIGINT` comes, and stops it at the second signal. From now on
     /// these signals do not end the process, also not after the engine has stopped.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use nix::sys::signal::{Signal, raise};
+    /// use wheelhouse::Engine;
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut running = Engine::builder().reactors(1).build(|_| Silent)?.start()?;
+    /// running.drain_on_signals(Duration::from_secs(30))?;
+    /// raise(Signal::SIGTERM).expect("a signal"); // as `kill` or a service manager would
+    /// running.join()?; // nobody is there to be waited for
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::System`] when the system refuses the signal handlers or the thread that waits for them.
     pub fn drain_on_signals(&mut self, within: Duration) -> Result<()> {
@@ -67,6 +85,24 @@ impl Running {
 
     /// Waits until the engine has stopped: by [`Handle::shutdown`] or at the end of a [`Handle::drain`]. (A thread that is amid the look-up of a
     /// name ends with that.)
+    ///
+    /// ```
+    /// use wheelhouse::Engine;
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let engine = Engine::builder().reactors(2).build(|_| Silent)?;
+    /// let handle = engine.handle();
+    /// let running = engine.start()?;
+    /// handle.shutdown();
+    /// running.join()?; // the threads are gone now
+    /// assert_eq!(handle.count(), 0);
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::System`] when one of its threads panicked, which is a defect of the engine.

@@ -121,6 +121,22 @@ pub struct Stats {
 
 impl Stats {
     /// All of them added up.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// bench.open(Framing::raw());
+    /// let stats = bench.handle().stats();
+    /// assert_eq!(stats.total().accepted, stats.main.accepted + stats.reactors[0].accepted);
+    /// assert_eq!(stats.total().accepted, 1);
+    /// ```
     pub fn total(&self) -> Counters {
         self.reactors.iter().fold(self.main, |sum, reactor| sum + *reactor)
     }

@@ -37,9 +37,24 @@ impl CloseCode {
 
     /// The largest payload of a close frame, as of any control frame: 125 bytes (RFC 6455, 5.5). Two are the
     /// code, 123 the reason.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::CloseCode;
+    ///
+    /// let mut buffer = [0; CloseCode::MAX_PAYLOAD];
+    /// let payload = CloseCode::NORMAL.payload(&"a".repeat(200), &mut buffer);
+    /// assert_eq!(payload.len(), CloseCode::MAX_PAYLOAD); // 123 bytes of the reason are left
+    /// ```
     pub const MAX_PAYLOAD: usize = 125;
 
     /// The number.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::CloseCode;
+    ///
+    /// assert_eq!(CloseCode::GOING_AWAY.number(), 1001);
+    /// assert_eq!(CloseCode::new(CloseCode::TOO_BIG.number()), Some(CloseCode::TOO_BIG));
+    /// ```
     pub const fn number(self) -> u16 {
         self.0
     }

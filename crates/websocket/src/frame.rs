@@ -26,6 +26,14 @@ pub enum Opcode {
 
 impl Opcode {
     /// What the four bits on the wire stand for; none where they are reserved, or more than four.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::Opcode;
+    ///
+    /// let first = 0x81; // a frame's first byte: FIN, three reserved bits, the opcode
+    /// assert_eq!(Opcode::from_bits(first & 0x0F), Some(Opcode::Text));
+    /// assert_eq!(Opcode::from_bits(first), None); // more than four bits
+    /// ```
     #[inline]
     pub const fn from_bits(bits: u8) -> Option<Opcode> {
         Some(match bits {
@@ -40,6 +48,13 @@ impl Opcode {
     }
 
     /// The four bits on the wire.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::Opcode;
+    ///
+    /// assert_eq!(Opcode::Pong.bits(), 0xA);
+    /// assert_eq!(Opcode::from_bits(Opcode::Pong.bits()), Some(Opcode::Pong));
+    /// ```
     #[inline]
     pub const fn bits(self) -> u8 {
         self as u8
@@ -47,6 +62,13 @@ impl Opcode {
 
     /// Whether it is a close, a ping or a pong: whole in one frame, of 125 bytes at most, between the
     /// fragments of a message too (RFC 6455, 5.5).
+    ///
+    /// ```
+    /// use wheelhouse_websocket::Opcode;
+    ///
+    /// assert!(Opcode::Close.is_control());
+    /// assert!(!Opcode::Continuation.is_control()); // a piece of a message
+    /// ```
     #[inline]
     pub const fn is_control(self) -> bool {
         self.bits() & 0x8 != 0
@@ -79,10 +101,26 @@ pub struct Header {
 
 impl Header {
     /// The largest header: 14 bytes.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Header, Opcode};
+    ///
+    /// // The most: 2 bytes, a length of 8 and a key of 4.
+    /// let largest = Header::new(Opcode::Binary, 1 << 20, Some([1, 2, 3, 4]));
+    /// assert_eq!(largest.bytes().len(), Header::MAX);
+    /// ```
     pub const MAX: usize = 14;
 
     /// The header of a final frame with `len` bytes of payload. `mask` is given by clients, which mask the
     /// payload with it too.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Header, Opcode};
+    ///
+    /// assert_eq!(Header::new(Opcode::Binary, 125, None).bytes(), b"\x82\x7d");
+    /// assert_eq!(Header::new(Opcode::Binary, 126, None).bytes(), b"\x82\x7e\x00\x7e"); // two bytes more
+    /// assert_eq!(Header::new(Opcode::Binary, 125, Some(*b"key!")).bytes(), b"\x82\xfdkey!");
+    /// ```
     ///
     /// The length takes as few bytes as it can (RFC 6455, 5.2). That a control frame has no more than 125 of
     /// them is for the caller to see to.
@@ -115,6 +153,16 @@ impl Header {
     }
 
     /// The same with RSV1: a compressed message (RFC 7692, 6). Only on the first frame of a message.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::deflate::Deflator;
+    /// use wheelhouse_websocket::{Header, Opcode};
+    ///
+    /// let mut payload = Vec::new();
+    /// Deflator::new(15, 1).deflate(b"Hello", false, &mut payload);
+    /// let header = Header::new(Opcode::Text, payload.len(), None).compressed();
+    /// assert_eq!([header.bytes(), &payload].concat(), b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00");
+    /// ```
     #[inline]
     pub fn compressed(mut self) -> Header {
         self.bytes[0] |= RSV1;
@@ -122,6 +170,15 @@ impl Header {
     }
 
     /// The same of a fragment that others follow.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Header, Opcode};
+    ///
+    /// // The unmasked text in two fragments of RFC 6455, 5.7.
+    /// let first = Header::new(Opcode::Text, 3, None).unfinished();
+    /// let last = Header::new(Opcode::Continuation, 2, None);
+    /// assert_eq!([first.bytes(), b"Hel", last.bytes(), b"lo"].concat(), b"\x01\x03Hel\x80\x02lo");
+    /// ```
     #[inline]
     pub fn unfinished(mut self) -> Header {
         self.bytes[0] &= !FIN;
@@ -129,6 +186,16 @@ impl Header {
     }
 
     /// The bytes.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Header, Opcode, mask};
+    ///
+    /// let (key, mut payload) = ([0x37, 0xfa, 0x21, 0x3d], *b"Hello");
+    /// let header = Header::new(Opcode::Text, payload.len(), Some(key));
+    /// mask(&mut payload, key);
+    /// let frame = [header.bytes(), &payload].concat();
+    /// assert_eq!(frame, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"); // RFC 6455, 5.7
+    /// ```
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]

@@ -7,6 +7,18 @@ use crate::shift::shift;
 use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close, mask, utf8};
 
 /// What a peer sent.
+///
+/// ```
+/// use wheelhouse_websocket::{CloseCode, Event, Pass, Role, Rules, State};
+///
+/// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+/// let mut bytes = *b"\x81\x02hi\x88\x05\x03\xe9bye";
+/// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+/// let Some(Event::Message { is_text: true, payload, .. }) = pass.next()? else { panic!("a text came") };
+/// assert_eq!(payload, b"hi");
+/// assert_eq!(pass.next()?, Some(Event::Close(Some(CloseCode::GOING_AWAY), "bye")));
+/// # Ok::<(), wheelhouse_websocket::Violation>(())
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A whole message, unmasked; text is UTF-8 unless it is compressed.
@@ -69,6 +81,18 @@ pub struct Pass<'r, 'b> {
 }
 
 /// What a pass leaves.
+///
+/// ```
+/// use wheelhouse_websocket::{Pass, Role, Rules, State};
+///
+/// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+/// let mut bytes = *b"\x8a\x00\x82\x0512"; // a pong, and the beginning of a frame of five bytes
+/// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+/// while pass.next()?.is_some() {}
+/// let left = pass.finish();
+/// assert_eq!((&bytes[left.from..left.to], left.missing), (&b"12"[..], 3)); // the header is in the state
+/// # Ok::<(), wheelhouse_websocket::Violation>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
     /// Where what is to be kept begins in the slice.
@@ -94,6 +118,21 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// A pass over these bytes: what the last pass left from [`from`](Left::from) to [`to`](Left::to), if
     /// anything, and what was read since. `state` is what it left too, or a fresh one.
     ///
+    /// ```
+    /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let (mut state, mut kept) = (State::new(false), Vec::new());
+    /// for read in [&b"\x89"[..], b"\x02h", b"i"] { // a ping, byte by byte
+    ///     kept.extend_from_slice(read);
+    ///     let mut pass = Pass::new(&rules, state, &mut kept);
+    ///     assert_eq!(pass.next(), Ok((read == b"i").then_some(Event::Ping(b"hi"))));
+    ///     let left = pass.finish();
+    ///     (state, kept) = (left.state, kept[left.from..left.to].to_vec());
+    /// }
+    /// assert!(kept.is_empty());
+    /// ```
+    ///
     /// # Panics
     /// When fewer bytes are given than there are of the message at hand.
     #[inline]
@@ -104,6 +143,18 @@ impl<'r, 'b> Pass<'r, 'b> {
     }
 
     /// The next event; none when more bytes are needed.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let mut bytes = *b"\x89\x01a\x89\x01b\x83\x00\x89\x01c"; // two pings, a reserved opcode, a ping
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+    /// assert_eq!(pass.next(), Ok(Some(Event::Ping(b"a"))));
+    /// assert_eq!(pass.next(), Ok(Some(Event::Ping(b"b"))));
+    /// assert_eq!(pass.next().unwrap_err().to_string(), "a reserved opcode (1002)");
+    /// assert_eq!(pass.next(), Ok(None));
+    /// ```
     ///
     /// After a close frame, and after an error, there is none any more: what follows is dropped.
     ///
@@ -136,12 +187,35 @@ impl<'r, 'b> Pass<'r, 'b> {
 
     /// Whether every byte has been used, and nothing of a message is there: [`finish`](Pass::finish) would leave nothing but
     /// the state of a connection between messages.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let mut bytes = *b"\x81\x02hi\x81"; // a message, and the first byte of the next one
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes[..4]);
+    /// assert!(pass.next().is_ok_and(|event| event.is_some()) && pass.is_drained());
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+    /// assert!(pass.next().is_ok_and(|event| event.is_some()) && !pass.is_drained());
+    /// ```
     #[inline]
     pub fn is_drained(&self) -> bool {
         self.at == self.bytes.len() && self.state.is_between_messages()
     }
 
     /// Ends the pass, at any time: what is to be kept is moved together.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let mut bytes = *b"\x01\x03Hel\x00\x01l\x80\x04"; // two fragments, and the header of the last one
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+    /// assert_eq!(pass.next(), Ok(None));
+    /// let left = pass.finish();
+    /// assert_eq!(&bytes[left.from..left.to], b"Hell"); // joined, without the headers between them
+    /// assert_eq!(left.missing, 4);
+    /// ```
     #[inline]
     pub fn finish(self) -> Left {
         let Pass { rules, state, bytes, base, at } = self;

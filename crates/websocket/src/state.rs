@@ -1,5 +1,15 @@
 /// Which end of the connection this is: a server takes masked frames and sends them plain, a client the other
 /// way round (RFC 6455, 5.1).
+///
+/// ```
+/// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
+///
+/// let mut plain = *b"\x89\x00"; // a ping as servers send it: without a mask
+/// let rules = |role| Rules { role, max_message: 1024, max_fragments: 16 };
+/// let (client, server) = (rules(Role::Client), rules(Role::Server));
+/// assert_eq!(Pass::new(&client, State::new(false), &mut plain).next(), Ok(Some(Event::Ping(b""))));
+/// assert!(Pass::new(&server, State::new(false), &mut plain).next().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Takes masked frames only.
@@ -9,6 +19,15 @@ pub enum Role {
 }
 
 /// What a peer may send.
+///
+/// ```
+/// use wheelhouse_websocket::{CloseCode, Pass, Role, Rules, State};
+///
+/// let rules = Rules { role: Role::Client, max_message: 1000, max_fragments: 16 };
+/// let mut announced = *b"\x82\x7e\x03\xe9"; // binary, of 1001 bytes: none of which has come
+/// let violation = Pass::new(&rules, State::new(false), &mut announced).next().unwrap_err();
+/// assert_eq!(violation.code, CloseCode::TOO_BIG);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// Whose frames are taken.
@@ -23,6 +42,15 @@ pub struct Rules {
 
 impl Rules {
     /// The most that any [`max_message`](Rules::max_message) allows: 64 MiB.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{CloseCode, Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: usize::MAX, max_fragments: 16 };
+    /// let mut announced = *b"\x82\x7f\0\0\0\0\x04\0\0\x01"; // binary, of 64 MiB and a byte
+    /// let violation = Pass::new(&rules, State::new(false), &mut announced).next().unwrap_err();
+    /// assert_eq!(violation.code, CloseCode::TOO_BIG);
+    /// ```
     pub const MAX_MESSAGE: usize = 64 << 20;
     /// The most that any [`max_fragments`](Rules::max_fragments) allows: 1,048,576.
     pub const MAX_FRAGMENTS: u32 = 1 << 20;
@@ -77,17 +105,49 @@ impl State {
     pub(crate) const OVER: u8 = 16;
 
     /// The state of a fresh connection; with `deflate`, messages may be compressed (RSV1; RFC 7692, 6).
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let mut compressed = *b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00"; // with RSV1
+    /// assert!(Pass::new(&rules, State::new(true), &mut compressed).next().is_ok());
+    /// assert!(Pass::new(&rules, State::new(false), &mut compressed).next().is_err());
+    /// ```
     pub fn new(deflate: bool) -> State {
         State { flags: if deflate { State::DEFLATE } else { 0 }, ..State::default() }
     }
 
     /// Whether nothing of a message has come: the next frame begins one.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let mut bytes = *b"\x01\x03Hel"; // a first fragment, all of it
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+    /// assert_eq!(pass.next(), Ok(None));
+    /// assert!(!pass.finish().state.is_between_messages());
+    /// ```
     #[inline]
     pub fn is_between_messages(&self) -> bool {
         self.fragments == 0
     }
 
-    /// Two words, for who keeps it so.
+    /// The state as two words, for those who keep it beside other numbers: [`from_words`](State::from_words)
+    /// reads them.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let mut bytes = *b"\x82\x05Hel"; // a frame that lacks two bytes
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+    /// assert_eq!(pass.next(), Ok(None));
+    /// let state = pass.finish().state;
+    /// let kept: [u64; 2] = state.to_words();
+    /// assert_eq!(State::from_words(kept), state);
+    /// ```
     #[inline]
     pub fn to_words(self) -> [u64; 2] {
         let low = u64::from(u32::from_ne_bytes(self.mask)) | u64::from(self.remaining) << 32;
@@ -96,7 +156,7 @@ impl State {
         [low, high]
     }
 
-    /// The state that [`to_words`](State::to_words) was made of.
+    /// The state that these words were made of: see [`to_words`](State::to_words).
     #[inline]
     pub fn from_words([low, high]: [u64; 2]) -> State {
         State {
@@ -109,11 +169,31 @@ impl State {
     }
 
     /// Whether permessage-deflate was agreed on.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::State;
+    /// use wheelhouse_websocket::deflate::Config;
+    ///
+    /// let offers = [&b"permessage-deflate"[..]]; // a client's Sec-WebSocket-Extensions
+    /// let agreed = Config::default().answer(offers.into_iter());
+    /// assert!(State::new(agreed.is_some()).has_deflate());
+    /// ```
     pub fn has_deflate(&self) -> bool {
         self.has(State::DEFLATE)
     }
 
     /// Whether a close frame came or a rule was broken: whatever comes then is dropped unseen.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let mut bytes = *b"\x88\x00\x81\x02hi"; // a close frame, and a message that comes too late
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+    /// assert_eq!(pass.next(), Ok(Some(Event::Close(None, ""))));
+    /// assert_eq!(pass.next(), Ok(None));
+    /// assert!(pass.finish().state.is_over());
+    /// ```
     pub fn is_over(&self) -> bool {
         self.has(State::OVER)
     }

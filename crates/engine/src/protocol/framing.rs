@@ -45,6 +45,26 @@ pub(crate) enum Frame {
 
 impl Framing {
     /// No framing: bytes go to [`Handler::on_data`](crate::Handler::on_data) as they come.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// let client = bench.open(Framing::raw());
+    /// bench.input(client, b"in pie");
+    /// bench.input(client, b"ces");
+    /// assert_eq!(bench.handle().stats().total().messages_in, 2); // as they were read
+    /// assert_eq!(bench.output(client), b"in pieces");
+    /// ```
     pub fn raw() -> Self {
         Framing { frame: Frame::Raw, parameters: Parameters::None, words: None }
     }
@@ -55,6 +75,26 @@ impl Framing {
     /// no line, and is dropped. A line beyond
     /// [`Builder::inbound_limit`](crate::Builder::inbound_limit) ends with
     /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow), whatever `max` is.
+    ///
+    /// ```
+    /// use wheelhouse::{CloseReason, Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// let client = bench.open(Framing::lines(5));
+    /// bench.input(client, b"one\r\ntwo\nthr");
+    /// assert_eq!(bench.output(client), b"one\ntwo\n");
+    /// bench.input(client, b"eeee\n");
+    /// assert_eq!(bench.closed(client), Some(&CloseReason::Protocol));
+    /// ```
     ///
     /// A payload with an LF or CR in it is refused ([`Refusal::NotEncodable`](crate::Refusal::NotEncodable)): it would be more lines than one.
     pub fn lines(max: usize) -> Self {
@@ -82,6 +122,30 @@ impl Framing {
     /// ([`Handler::on_request`](crate::Handler::on_request)), one who dials asks for it. Its messages are text or binary; a
     /// payload of another kind is refused ([`Refusal::NotEncodable`](crate::Refusal::NotEncodable)), as is text that is not UTF-8.
     ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let socket = Framing::websocket(WebSocket::new());
+    /// let listener = Listener::new("unix:@app").framing(socket); // behind a proxy, say; `ws://` has it anyway
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO);
+    /// assert!(bench.output(client).starts_with(b"HTTP/1.1 101 "));
+    /// bench.message(client, "hello");
+    /// assert_eq!(bench.output(client), b"\x81\x05hello"); // one unmasked frame of text
+    /// ```
+    ///
     /// By default a peer that has sent nothing for 25 s is pinged, and one that sends nothing for 20 s more is closed:
     /// see [`Listener::heartbeat`](crate::Listener::heartbeat).
     pub fn websocket(parameters: WebSocket) -> Self {
@@ -90,6 +154,38 @@ impl Framing {
     }
 
     /// A protocol of the user's own.
+    ///
+    /// ```
+    /// # use wheelhouse::{Decoded, Framing, Input, Message, Output, Payload, Protocol, ProtocolError, Refusal};
+    /// # use wheelhouse::{Action, Conn, Handler, testing::Bench};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// struct Pairs; // every message has two bytes
+    ///
+    /// impl Protocol for Pairs {
+    ///     fn decode<'a>(&self, _: &mut u64, input: &mut Input<'a>) -> Result<Decoded<'a>, ProtocolError> {
+    ///         if input.len() < 2 {
+    ///             return Ok(Decoded::Need(2));
+    ///         }
+    ///         Ok(Decoded::Message(Message::binary(input.take_mut(2))))
+    ///     }
+    /// #     fn encode(&self, payload: &Payload<'_>, out: &mut Output<'_>) -> Result<(), Refusal> {
+    /// #         out.body(payload);
+    /// #         Ok(())
+    /// #     }
+    /// }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// let client = bench.open(Framing::custom(Pairs));
+    /// bench.input(client, b"abc");
+    /// assert_eq!(bench.output(client), b"ab");
+    /// ```
     pub fn custom(protocol: impl Protocol) -> Self {
         Framing::new(protocol, Parameters::None)
     }

@@ -43,6 +43,17 @@ impl<'a> Output<'a> {
     }
 
     /// Appends bytes of the framing.
+    ///
+    /// ```
+    /// use wheelhouse::{Output, Payload};
+    ///
+    /// let (mut bytes, payload) = (Vec::new(), Payload::from("hi"));
+    /// let mut out = Output::new(&mut bytes);
+    /// out.put(&(payload.bytes().len() as u16).to_le_bytes()); // in front of the body
+    /// out.body(&payload);
+    /// out.put(b"\n"); // and behind it
+    /// assert_eq!(bytes, b"\x02\0hi\n");
+    /// ```
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);

@@ -53,12 +53,62 @@ impl WebSocket {
 
     /// The largest message, in bytes: all its fragments together, on the wire and inflated. A larger one is answered with
     /// close code 1009. 1 MiB by default, 125 B to 64 MiB.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let small = Framing::websocket(WebSocket::new().max_message(1000));
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(small);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO);
+    /// bench.message(client, vec![0; 1000]);
+    /// assert!(bench.closed(client).is_none());
+    /// bench.message(client, vec![0; 1001]);
+    /// assert!(bench.output(client).windows(2).any(|code| code == 1009u16.to_be_bytes()));
+    /// ```
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
     /// The most fragments of one message; more are answered with close code 1008. 1,024 by default, 1 to 1,048,576.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let coarse = Framing::websocket(WebSocket::new().max_fragments(2));
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(coarse);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO);
+    /// bench.input(client, b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b"); // in two
+    /// assert!(bench.output(client).ends_with(b"\x81\x02ab"));
+    /// bench.input(client, b"\x01\x81\0\0\0\0a\x00\x81\0\0\0\0b\x80"); // and the first byte of a third
+    /// assert!(bench.output(client).windows(2).any(|code| code == 1008u16.to_be_bytes()));
+    /// ```
     pub fn max_fragments(mut self, fragments: usize) -> Self {
         self.max_fragments = fragments;
         self
@@ -66,6 +116,32 @@ impl WebSocket {
 
     /// The most pings, pongs and closes that a peer may send in a second; more are answered with close code 1008. 100 by
     /// default, 1 to 65,535.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let calm = Framing::websocket(WebSocket::new().max_controls(3));
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(calm);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO);
+    /// bench.output(client);
+    /// bench.input(client, &b"\x89\x80\0\0\0\0".repeat(3));
+    /// assert_eq!(bench.output(client), b"\x8a\0".repeat(3)); // three pongs
+    /// bench.input(client, b"\x89\x80\0\0\0\0");
+    /// assert!(bench.output(client).windows(2).any(|code| code == 1008u16.to_be_bytes()));
+    /// ```
     pub fn max_controls(mut self, in_a_second: usize) -> Self {
         self.controls = in_a_second;
         self
@@ -74,18 +150,84 @@ impl WebSocket {
     /// The largest request, or answer to one: its first line and all headers, in bytes. A larger one is answered with status
     /// 431. 16 KiB by default, 256 B to the size of the [`read_buffer`](crate::Builder::read_buffer) (larger values count as
     /// that).
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let brief = Framing::websocket(WebSocket::new().max_head(256));
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(brief);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, format!("GET /{} HTTP/1.1\r\n", "x".repeat(300)).as_bytes());
+    /// assert!(bench.output(client).starts_with(b"HTTP/1.1 431 "));
+    /// ```
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.max_head = bytes;
         self
     }
 
     /// The most headers in it; more are answered with status 431. 100 by default, 8 to 1,000.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let brief = Framing::websocket(WebSocket::new().max_headers(8));
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(brief);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, format!("GET / HTTP/1.1\r\n{}\r\n", "X-Again: and again\r\n".repeat(9)).as_bytes());
+    /// assert!(bench.output(client).starts_with(b"HTTP/1.1 431 "));
+    /// ```
     pub fn max_headers(mut self, headers: usize) -> Self {
         self.max_headers = headers;
         self
     }
 
     /// Compresses messages where the peer can do so too (RFC 7692); off by default.
+    ///
+    /// ```
+    /// use wheelhouse::{Deflate, Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Extensions: permessage-deflate\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let socket = Framing::websocket(WebSocket::new().deflate(Deflate::new()));
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(socket);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO); // offers permessage-deflate
+    /// bench.output(client);
+    /// bench.message(client, "hello ".repeat(1000));
+    /// let frame = bench.output(client); // 6,000 bytes are echoed
+    /// assert!(frame[0] == 0xc1 && frame.len() < 100); // text, compressed
+    /// ```
     pub fn deflate(mut self, deflate: Deflate) -> Self {
         self.deflate = Some(deflate);
         self
@@ -95,6 +237,25 @@ impl WebSocket {
 /// # What one who dials asks for
 impl WebSocket {
     /// The page it comes from (`Origin`); none by default.
+    ///
+    /// ```
+    /// use wheelhouse::{Connect, Framing, On, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let socket = Framing::websocket(WebSocket::new().origin("https://example.org"));
+    /// bench.handle().connect(On::Any, Connect::to("ws://192.0.2.1/news").framing(socket))?;
+    /// let id = bench.dialled()[0].id;
+    /// bench.connected(id);
+    /// let request = String::from_utf8(bench.output(id)).expect("headers");
+    /// assert!(request.contains("\r\nOrigin: https://example.org\r\n"));
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
@@ -102,12 +263,52 @@ impl WebSocket {
 
     /// A subprotocol that is spoken here, the preferred one first; [`Conn::subprotocol`](crate::Conn::subprotocol) tells which
     /// one the server chose.
+    ///
+    /// ```
+    /// use wheelhouse::{Connect, Framing, On, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let socket = Framing::websocket(WebSocket::new().subprotocol("cbor").subprotocol("json"));
+    /// bench.handle().connect(On::Any, Connect::to("ws://192.0.2.1/news").framing(socket))?;
+    /// let id = bench.dialled()[0].id;
+    /// bench.connected(id);
+    /// let request = String::from_utf8(bench.output(id)).expect("headers");
+    /// assert!(request.contains("\r\nSec-WebSocket-Protocol: cbor, json\r\n"));
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocols.push(name.into());
         self
     }
 
     /// One more header of the request.
+    ///
+    /// ```
+    /// use wheelhouse::{Connect, Error, Framing, On, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let dial = |name: &str, value: &str| {
+    ///     let socket = Framing::websocket(WebSocket::new().header(name, value));
+    ///     bench.handle().connect(On::Any, Connect::to("ws://192.0.2.1/news").framing(socket))
+    /// };
+    /// assert!(dial("Authorization", "Bearer 8x3").is_ok());
+    /// assert!(matches!(dial("Host", "another.example"), Err(Error::BadOption { .. }))); // the engine's own
+    /// let id = bench.dialled()[0].id;
+    /// bench.connected(id);
+    /// assert!(bench.output(id).ends_with(b"\r\nAuthorization: Bearer 8x3\r\n\r\n"));
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -185,12 +386,58 @@ impl Deflate {
     }
 
     /// How hard to try: 1 by default, 0 (not at all) to 9.
+    ///
+    /// ```
+    /// use wheelhouse::{Deflate, Engine, Error, Framing, Listener, WebSocket};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let listener = |level| {
+    ///     let socket = WebSocket::new().deflate(Deflate::new().level(level));
+    ///     Listener::new("ws://127.0.0.1:0").framing(Framing::websocket(socket))
+    /// };
+    /// assert!(Engine::builder().listen(listener(9)).build(|_| Silent).is_ok());
+    /// let error = Engine::builder().listen(listener(10)).build(|_| Silent).err();
+    /// assert!(matches!(error, Some(Error::BadOption { option: "deflate level", .. })));
+    /// ```
     pub fn level(mut self, level: u32) -> Self {
         self.level = level;
         self
     }
 
     /// Smaller messages go as they are; 512 B by default, up to 64 MiB.
+    ///
+    /// ```
+    /// use wheelhouse::{Deflate, Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Extensions: permessage-deflate\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let socket = Framing::websocket(WebSocket::new().deflate(Deflate::new().threshold(100)));
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(socket);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO); // offers permessage-deflate
+    /// bench.output(client);
+    /// bench.message(client, "x".repeat(99));
+    /// assert_eq!(bench.output(client).len(), 2 + 99);
+    /// bench.message(client, "x".repeat(100));
+    /// let frame = bench.output(client);
+    /// assert!(frame[0] == 0xc1 && frame.len() < 20); // text, compressed
+    /// ```
     pub fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
         self
@@ -199,6 +446,35 @@ impl Deflate {
     /// So many connections of each reactor remember earlier messages, and compress better for it, at some 430 KB each; those
     /// that come when all places are taken do not. None by default, up to 65,536. What is compressed so has to be sent: a
     /// message that might be over the queue's limit when it is (an eighth larger at worst) is refused before.
+    ///
+    /// ```
+    /// use wheelhouse::{Deflate, Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Extensions: permessage-deflate\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// let deflate = Deflate::new().threshold(0).own_contexts(1);
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(Framing::websocket(WebSocket::new().deflate(deflate)));
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let (remembers, forgets) = (bench.open_on(ListenerId(0)), bench.open_on(ListenerId(0)));
+    /// let sizes = [remembers, forgets].map(|client| {
+    ///     bench.input(client, HELLO); // offers permessage-deflate
+    ///     bench.handle().send(client, "have you heard the news?").expect("room");
+    ///     bench.output(client);
+    ///     bench.handle().send(client, "have you heard the news?").expect("room"); // once more
+    ///     bench.output(client).len()
+    /// });
+    /// assert!(0 < sizes[0] && sizes[0] < sizes[1], "{sizes:?}");
+    /// ```
     pub fn own_contexts(mut self, most: usize) -> Self {
         self.contexts = most;
         self

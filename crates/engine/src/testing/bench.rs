@@ -58,6 +58,22 @@ pub struct Bench<H: Handler> {
 impl<H: Handler> Bench<H> {
     /// A reactor with every option at its default and no listener; [`on_start`](Handler::on_start) has been called.
     ///
+    /// ```
+    /// use wheelhouse::{Handler, Reactor, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Message};
+    /// # struct Limits(u32);
+    /// # impl Handler for Limits {
+    /// #     type Session = ();
+    /// fn on_start(&mut self, _: &mut Reactor<'_>) {
+    ///     self.0 *= 2;
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|spot| Limits(21 + u32::from(spot.reactor().0)));
+    /// assert_eq!(bench.handler().0, 42);
+    /// ```
+    ///
     /// # Panics
     /// When the factory does, or the process has no descriptors left: a reactor takes a few, its clients take none.
     #[track_caller]
@@ -117,11 +133,47 @@ impl<H: Handler> Bench<H> {
 
     /// To talk to the reactor from any thread. On the test's own thread it is as on another one: what is asked waits for
     /// the bench's next call.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::lines(80));
+    /// let handle = bench.handle();
+    /// handle.send(client, "from here").expect("room");
+    /// thread::spawn(move || handle.send(client, "from there").expect("room")).join().expect("no panic");
+    /// assert_eq!(bench.output(client), b"from here\nfrom there\n"); // this call did both
+    /// ```
     pub fn handle(&self) -> Handle {
         Handle::new(self.reactor.core().shared.clone())
     }
 
     /// A handle that can also post closures to the handler.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// // What a handler would do to a connection, without a handler that does it.
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::lines(80));
+    /// bench.poster().post_to(client, |_, conn, _| conn.reset())?;
+    /// bench.run();
+    /// assert!(bench.output_reset(client));
+    /// # Ok::<(), wheelhouse::MailboxFull<_>>(())
+    /// ```
     pub fn poster(&self) -> Poster<H> {
         Poster::new(self.handle())
     }
@@ -130,6 +182,31 @@ impl<H: Handler> Bench<H> {
 /// # Time
 impl<H: Handler> Bench<H> {
     /// Turns the clock, and stops at each deadline on the way. What is less than a millisecond counts with the next turn.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::{Action, Conn, Framing, Handler, TimerKind, testing::Bench};
+    /// # use wheelhouse::Message;
+    /// # struct Ticker;
+    /// # impl Handler for Ticker {
+    /// #     type Session = ();
+    /// #     fn on_open(&mut self, conn: &mut Conn<'_>, session: &mut ()) -> Action {
+    /// #         conn.set_timer(TimerKind(1), Duration::from_secs(1));
+    /// #         Action::Continue
+    /// #     }
+    /// fn on_timer(&mut self, conn: &mut Conn<'_>, _: &mut (), timer: TimerKind) -> Action {
+    ///     conn.send("tick");
+    ///     conn.set_timer(timer, Duration::from_secs(1));
+    ///     Action::Continue
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Ticker);
+    /// let client = bench.open(Framing::lines(80));
+    /// bench.turn(Duration::from_secs(3600)); // and every second of it came
+    /// assert_eq!(bench.output(client).len(), 3600 * b"tick\n".len());
+    /// ```
     #[track_caller]
     pub fn turn(&mut self, by: Duration) {
         self.run();
@@ -144,11 +221,46 @@ impl<H: Handler> Bench<H> {
     }
 
     /// The reactor's clock.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::testing::Bench;
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let start = bench.now();
+    /// bench.turn(Duration::from_micros(1_500));
+    /// assert_eq!(bench.now() - start, Duration::from_millis(1)); // the rest is not lost:
+    /// bench.turn(Duration::from_micros(500));
+    /// assert_eq!(bench.now() - start, Duration::from_millis(2));
+    /// ```
     pub fn now(&self) -> Instant {
         self.reactor.core().clock.now()
     }
 
     /// Has the reactor do what it was asked through a [`Handle`], from this thread or another.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::raw());
+    /// bench.handle().close(client);
+    /// assert!(bench.closed(client).is_none()); // only looks
+    /// bench.run();
+    /// assert!(bench.closed(client).is_some());
+    /// ```
     ///
     /// # Panics
     /// When it does not come to rest at this moment of its clock, for it keeps itself busy: by posting to itself, say.
@@ -177,6 +289,22 @@ impl<H: Handler> Bench<H> {
 /// # Looking
 impl<H: Handler> Bench<H> {
     /// Why a connection closed; none while it is there.
+    ///
+    /// ```
+    /// use wheelhouse::{CloseReason, Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::raw());
+    /// assert_eq!(bench.closed(client), None);
+    /// bench.eof(client);
+    /// assert_eq!(bench.closed(client), Some(&CloseReason::Peer { code: None }));
+    /// ```
     #[track_caller]
     pub fn closed(&self, id: ConnId) -> Option<&CloseReason> {
         let _ = self.kernel.borrow().socket(id);
@@ -184,12 +312,53 @@ impl<H: Handler> Bench<H> {
     }
 
     /// The handler.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
+    /// # struct Total(usize);
+    /// # impl Handler for Total {
+    /// #     type Session = ();
+    /// fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    ///     self.0 += message.bytes().len();
+    ///     Action::Continue
+    /// }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Total(0));
+    /// let client = bench.open(Framing::raw());
+    /// bench.input(client, b"hello");
+    /// assert_eq!(std::mem::take(&mut bench.handler().0), 5); // it may be changed, too
+    /// bench.input(client, b"again");
+    /// assert_eq!(bench.handler().0, 5);
+    /// ```
     pub fn handler(&mut self) -> &mut H {
         self.run();
         self.reactor.handler()
     }
 
     /// What the handler keeps beside a connection; none before `on_open`, and when the connection is gone.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Counts;
+    /// # impl Handler for Counts {
+    /// #     type Session = u32;
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, count: &mut u32, _: Message<'_>) -> Action {
+    /// #         *count += 1;
+    /// #         conn.send(count.to_string());
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Counts); // answers with the number of the message
+    /// let client = bench.open(Framing::lines(80));
+    /// *bench.session(client).expect("it is open") = 998;
+    /// bench.message(client, "hello");
+    /// assert_eq!(bench.output(client), b"999\n");
+    /// bench.eof(client);
+    /// assert_eq!(bench.session(client), None);
+    /// ```
     #[track_caller]
     pub fn session(&mut self, id: ConnId) -> Option<&mut H::Session> {
         self.run();

@@ -12,6 +12,26 @@ use crate::{Address, ConnId, Framing, Handler, ListenerId, Payload};
 impl<H: Handler> Bench<H> {
     /// A client connects to a listener of that framing.
     ///
+    /// ```
+    /// use wheelhouse::{Framing, LengthDelimited, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// let line = bench.open(Framing::lines(80));
+    /// let frame = bench.open(Framing::length_delimited(LengthDelimited::u8()));
+    /// bench.input(line, b"hello\n");
+    /// bench.input(frame, b"\x05hello");
+    /// assert_eq!((bench.output(line), bench.output(frame)), (b"hello\n".to_vec(), b"\x05hello".to_vec()));
+    /// ```
+    ///
     /// # Panics
     /// When the framing's parameters are out of their bounds; when the engine has been stopped.
     #[track_caller]
@@ -27,6 +47,25 @@ impl<H: Handler> Bench<H> {
 
     /// A client connects to one of the builder's listeners.
     ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let lines = Listener::new("tcp://0.0.0.0:80").framing(Framing::lines(80)); // which is not bound
+    /// let mut bench = Bench::with_options(Engine::builder().listen(lines), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, b"hello\nand");
+    /// assert_eq!(bench.output(client), b"hello\n");
+    /// ```
+    ///
     /// # Panics
     /// When there is no such listener; when the builder's limit of connections is met; when the engine has been stopped.
     #[track_caller]
@@ -36,6 +75,26 @@ impl<H: Handler> Bench<H> {
     }
 
     /// The same from an address of the test's choice. A Unix listener's clients have none, whatever it is.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, ListenerId, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct WhoAmI;
+    /// # impl Handler for WhoAmI {
+    /// #     type Session = ();
+    /// #     fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    /// #         let peer = conn.peer_addr();
+    /// #         conn.send(peer.map_or_else(String::new, |peer| peer.ip().to_string()));
+    /// #         Action::Continue
+    /// #     }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::with_options(Engine::builder().listen("tcp://*:9000"), |_| WhoAmI);
+    /// let client = bench.open_from(ListenerId(0), "[2001:db8::1]:1234".parse()?);
+    /// assert_eq!(bench.output(client), b"2001:db8::1");
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     ///
     /// # Panics
     /// As [`open_on`](Bench::open_on).
@@ -63,14 +122,52 @@ impl<H: Handler> Bench<H> {
 
     /// The client sends bytes.
     ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// let client = bench.open(Framing::lines(80));
+    /// for byte in b"hello\nand" {
+    ///     bench.input(client, &[*byte]); // the worst that a network can do
+    /// }
+    /// assert_eq!(bench.output(client), b"hello\n");
+    /// ```
+    ///
     /// # Panics
-    /// When it has said FIN before.
+    /// When it has said FIN before, or is still being dialled.
     #[track_caller]
     pub fn input(&mut self, id: ConnId, bytes: &[u8]) {
         self.client(id, |socket| socket.arrive(bytes));
     }
 
     /// The client sends a message, framed as the connection's own protocol frames it.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, LengthDelimited, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// let client = bench.open(Framing::length_delimited(LengthDelimited::u16_le()));
+    /// bench.message(client, "hello");
+    /// assert_eq!(bench.output(client), b"\x05\0hello");
+    /// ```
     ///
     /// # Panics
     /// When the protocol cannot carry it, and as [`input`](Bench::input).
@@ -86,12 +183,55 @@ impl<H: Handler> Bench<H> {
     }
 
     /// The client says FIN: it sends no more, and goes on receiving.
+    ///
+    /// ```
+    /// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
+    /// # struct Last;
+    /// # impl Handler for Last {
+    /// #     type Session = ();
+    /// fn on_eof(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+    ///     conn.send("good bye");
+    ///     Action::Finish
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Last);
+    /// let client = bench.open(Framing::lines(80));
+    /// bench.eof(client);
+    /// assert_eq!(bench.output(client), b"good bye\n"); // it goes on receiving
+    /// ```
+    ///
+    /// # Panics
+    /// When it is still being dialled.
     #[track_caller]
     pub fn eof(&mut self, id: ConnId) {
         self.client(id, Socket::end);
     }
 
     /// The client resets the connection.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use wheelhouse::{Closed, Framing, Handler, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Message};
+    /// # struct Why(Option<ErrorKind>);
+    /// # impl Handler for Why {
+    /// #     type Session = ();
+    /// fn on_close(&mut self, closed: &mut Closed<'_>, _: ()) {
+    ///     self.0 = closed.error().map(|error| error.kind());
+    /// }
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Why(None));
+    /// let client = bench.open(Framing::raw());
+    /// bench.reset(client);
+    /// assert_eq!(bench.handler().0, Some(ErrorKind::ConnectionReset));
+    /// ```
+    ///
+    /// # Panics
+    /// When it is still being dialled.
     #[track_caller]
     pub fn reset(&mut self, id: ConnId) {
         self.client(id, Socket::break_off);
@@ -161,6 +301,28 @@ impl<H: Handler> Bench<H> {
     }
 
     /// What the client has received since this was last asked; also after the connection has closed.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// let client = bench.open(Framing::raw());
+    /// bench.input(client, b"one");
+    /// assert_eq!(bench.output(client), b"one");
+    /// assert_eq!(bench.output(client), b""); // once
+    /// bench.input(client, b"two");
+    /// bench.reset(client);
+    /// assert_eq!(bench.output(client), b"two");
+    /// ```
     #[track_caller]
     pub fn output(&mut self, id: ConnId) -> Vec<u8> {
         self.run();
@@ -168,12 +330,45 @@ impl<H: Handler> Bench<H> {
     }
 
     /// Whether the client was told FIN: that is all it will receive.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::raw());
+    /// assert!(!bench.output_ended(client));
+    /// bench.handle().finish(client);
+    /// bench.run();
+    /// assert!(bench.output_ended(client) && !bench.output_reset(client));
+    /// ```
     #[track_caller]
     pub fn output_ended(&self, id: ConnId) -> bool {
         self.kernel.borrow().socket(id).fin_received
     }
 
     /// Whether the client was told a reset.
+    ///
+    /// ```
+    /// use wheelhouse::{Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// let client = bench.open(Framing::raw());
+    /// bench.handle().reset(client);
+    /// bench.run();
+    /// assert!(bench.output_reset(client) && !bench.output_ended(client));
+    /// ```
     #[track_caller]
     pub fn output_reset(&self, id: ConnId) -> bool {
         self.kernel.borrow().socket(id).reset_received
@@ -221,6 +416,27 @@ impl<H: Handler> Bench<H> {
 
     /// The connection is made: from now on the test is at its other end.
     ///
+    /// ```
+    /// use wheelhouse::{Connect, On, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Echo);
+    /// bench.handle().connect(On::Any, Connect::to("tcp://192.0.2.1:80"))?;
+    /// let id = bench.dialled()[0].id;
+    /// bench.connected(id);
+    /// bench.input(id, b"hello"); // as the server that was dialled
+    /// assert_eq!(bench.output(id), b"hello");
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// When it is not being dialled, or no longer.
     #[track_caller]
@@ -233,6 +449,24 @@ impl<H: Handler> Bench<H> {
     }
 
     /// The connection is not made.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use wheelhouse::{CloseReason, Connect, On, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Silent;
+    /// # impl Handler for Silent {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// let mut bench = Bench::new(|_| Silent);
+    /// bench.handle().connect(On::Any, Connect::to("tcp://192.0.2.1:80"))?;
+    /// let id = bench.dialled()[0].id;
+    /// bench.refuse(id, ErrorKind::HostUnreachable.into());
+    /// assert_eq!(bench.closed(id), Some(&CloseReason::ConnectFailed));
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     ///
     /// # Panics
     /// As [`connected`](Bench::connected).

@@ -26,6 +26,18 @@ impl Deflator {
     /// A compressor that refers back at most `2^window_bits` bytes (8 to 15, as agreed on), and takes
     /// trouble by `level`: 0 stores, 1 is fast, 9 is slow. Values out of bounds count as the nearest
     /// within.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::deflate::Deflator;
+    ///
+    /// let text = "the quick brown fox ".repeat(50);
+    /// let size = |level| {
+    ///     let mut out = Vec::new();
+    ///     Deflator::new(15, level).deflate(text.as_bytes(), false, &mut out);
+    ///     out.len()
+    /// };
+    /// assert!(size(9) < 50 && size(0) > text.len());
+    /// ```
     pub fn new(window_bits: u8, level: u32) -> Deflator {
         // zlib has no raw stream of 8 bits, but looks back 262 bytes less than its window holds: with 9
         // bits at most 250, which fit into 8.
@@ -36,6 +48,21 @@ impl Deflator {
 
     /// Compresses one message, and appends to `out` what its frames carry: without the `00 00 ff ff` at
     /// the end, and `00` alone for an empty message.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::deflate::Deflator;
+    ///
+    /// let mut deflator = Deflator::new(15, 1);
+    /// let mut size = |message: &[u8], keep_context| {
+    ///     let mut out = Vec::new();
+    ///     deflator.deflate(message, keep_context, &mut out);
+    ///     out.len()
+    /// };
+    /// let price = br#"{"symbol":"ACME","price":12.5}"#;
+    /// let (first, second) = (size(price, true), size(price, false)); // which is forgotten then
+    /// assert!(second < first && size(price, false) == first);
+    /// assert_eq!(size(b"", false), 1);
+    /// ```
     ///
     /// With `keep_context`, the next message may refer to this one; without, what was kept before is
     /// forgotten too. A message may come out longer than it went in: by an eighth and a few bytes at level 1,

@@ -30,6 +30,19 @@ pub struct Inflator {
 impl Inflator {
     /// An inflater for a peer that refers back at most `2^window_bits` bytes (8 to 15, as agreed on).
     ///
+    /// ```
+    /// use wheelhouse_websocket::deflate::{Deflator, Inflator};
+    ///
+    /// // One reads what compressors of any window have written.
+    /// let mut inflator = Inflator::new(15);
+    /// for window_bits in 8..=15 {
+    ///     let (mut compressed, mut message) = (Vec::new(), Vec::new());
+    ///     Deflator::new(window_bits, 6).deflate(&[b'x'; 40_000], false, &mut compressed);
+    ///     inflator.inflate(&compressed, false, 40_000, &mut message).unwrap();
+    ///     assert_eq!(message.len(), 40_000);
+    /// }
+    /// ```
+    ///
     /// The bound is not enforced: zlib-rs keeps 32 KiB whatever it is, and a peer that refers back
     /// further than it said finds its own bytes there.
     pub fn new(window_bits: u8) -> Inflator {
@@ -39,6 +52,17 @@ impl Inflator {
     }
 
     /// Inflates the payload of one message, all its frames together, and appends it to `out`.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{CloseCode, deflate::{Deflator, Inflator}};
+    ///
+    /// let mut bomb = Vec::new();
+    /// Deflator::new(15, 9).deflate(&[0; 1 << 20], false, &mut bomb); // a megabyte in a kilobyte
+    /// let mut out = Vec::new();
+    /// let refused = Inflator::new(15).inflate(&bomb, false, 64 << 10, &mut out).unwrap_err();
+    /// assert_eq!(refused.code, CloseCode::TOO_BIG);
+    /// assert!(bomb.len() < 1100 && out.is_empty() && out.capacity() < 256 << 10); // never inflated whole
+    /// ```
     ///
     /// With `keep_context`, the next message may refer to this one; without, what was kept before is
     /// forgotten too. A message may be made of several deflate streams, each ended by a final block.

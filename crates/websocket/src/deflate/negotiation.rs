@@ -27,6 +27,19 @@ pub struct Config {
 }
 
 /// What both ends agreed on for a connection (RFC 7692, 7.1).
+///
+/// ```
+/// use wheelhouse_websocket::deflate::{Config, Deflator, Inflator};
+///
+/// let offers = [&b"permessage-deflate; server_max_window_bits=10"[..]];
+/// let (agreed, _) = Config::default().answer(offers.into_iter()).unwrap();
+/// let mut deflator = Deflator::new(agreed.server_max_window_bits, 1); // a server's
+/// let mut inflator = Inflator::new(agreed.client_max_window_bits);
+/// let (mut compressed, mut message) = (Vec::new(), Vec::new());
+/// deflator.deflate(b"Hello", !agreed.server_no_context_takeover, &mut compressed);
+/// inflator.inflate(&compressed, !agreed.client_no_context_takeover, 1024, &mut message).unwrap();
+/// assert_eq!((agreed.server_max_window_bits, &message[..]), (10, &b"Hello"[..]));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
     /// The server's messages do not refer to the ones before them.
@@ -40,6 +53,16 @@ pub struct Agreement {
 }
 
 /// A server's answer that does not go with the offer: the client has to fail the connection (RFC 7692, 5.1).
+///
+/// ```
+/// use wheelhouse_websocket::deflate::{BadAnswer, Config};
+///
+/// let client = Config { window_bits: 10, ..Config::default() };
+/// let answer = b"permessage-deflate; server_no_context_takeover; server_max_window_bits=12";
+/// let error = client.verify([&answer[..]].into_iter()).unwrap_err();
+/// assert!(matches!(error, BadAnswer::TooLarge { chosen: 12, offered: 10, .. }));
+/// assert_eq!(error.to_string(), "the server chose server_max_window_bits=12, but 10 was offered");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAnswer {
     /// An extension that was not offered, or permessage-deflate twice.
@@ -78,6 +101,17 @@ impl Config {
     /// The server's choice among the offers in the values of Sec-WebSocket-Extensions, in their order: the
     /// first that is acceptable, with the value of the answer's header. None when there is none: the
     /// connection goes uncompressed then.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::deflate::Config;
+    ///
+    /// // The first offer is none that zlib can meet; the second one is.
+    /// let offers = b"permessage-deflate; server_max_window_bits=8, permessage-deflate";
+    /// let (agreed, answer) = Config::default().answer([&offers[..]].into_iter()).unwrap();
+    /// assert_eq!(answer, "permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+    /// assert!(agreed.client_no_context_takeover);
+    /// assert_eq!(Config::default().answer([&b"x-webkit-deflate-frame"[..]].into_iter()), None);
+    /// ```
     ///
     /// Other extensions are passed by, and so are offers with parameters that are malformed, unknown, doubled or
     /// out of bounds, or with `server_max_window_bits=8`, which zlib does not have.

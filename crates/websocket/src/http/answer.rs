@@ -46,6 +46,18 @@ impl Answer {
 
     /// Adds a header; two of one name are both sent.
     ///
+    /// ```
+    /// use wheelhouse_websocket::http::{Answer, Invalid};
+    ///
+    /// let answer = Answer::new(401).header("WWW-Authenticate", "Bearer")?;
+    /// let mut out = Vec::new();
+    /// answer.write(&mut out, false);
+    /// assert!(out.starts_with(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n"));
+    /// let error = answer.header("Content-Length", "7").unwrap_err();
+    /// assert!(matches!(error, Invalid::ReservedHeader { name } if name == "Content-Length"));
+    /// # Ok::<(), Invalid>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`check_header`] has them.
     pub fn header(self, name: &str, value: &str) -> Result<Answer, Invalid> {
@@ -70,13 +82,23 @@ impl Answer {
         self
     }
 
-    /// The status.
+    /// The status: what [`new`](Answer::new) made of the one it was given.
     pub fn status(&self) -> u16 {
         self.status
     }
 
     /// Writes all of it behind what is in `out`. The answer to a HEAD (`is_head`) tells the body's length and
     /// leaves the body out; 204, 205 and 304 never have one.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Answer;
+    ///
+    /// let page = Answer::new(200).body("text/plain", "fine");
+    /// let (mut get, mut head) = (Vec::new(), Vec::new());
+    /// page.write(&mut get, false);
+    /// page.write(&mut head, true);
+    /// assert_eq!(get, [&head[..], b"fine"].concat());
+    /// ```
     pub fn write(&self, out: &mut Vec<u8>, is_head: bool) {
         self.write_head(out, self.body.len());
         if !is_head && self.may_have_body() {
@@ -85,6 +107,16 @@ impl Answer {
     }
 
     /// Writes the head alone, for a body of `length` bytes that is held elsewhere and sent behind it.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Answer;
+    ///
+    /// let page: &'static [u8] = b"<p>Hello</p>"; // one for all who ask
+    /// let mut out = Vec::new();
+    /// Answer::new(200).header("Content-Type", "text/html")?.write_head(&mut out, page.len());
+    /// assert!(out.ends_with(b"Content-Length: 12\r\nConnection: close\r\n\r\n"));
+    /// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+    /// ```
     pub fn write_head(&self, out: &mut Vec<u8>, length: usize) {
         let has_body = length > 0 && self.may_have_body();
         let status = self.status.to_string();

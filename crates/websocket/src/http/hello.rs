@@ -80,6 +80,15 @@ impl Hello {
 
     /// The Origin, for servers that ask for one: `https://example.org`.
     ///
+    /// ```
+    /// use wheelhouse_websocket::http::Hello;
+    ///
+    /// let mut out = Vec::new();
+    /// Hello::new("example.org", "/")?.origin("https://example.org")?.write([7; 16], &mut out);
+    /// assert!(String::from_utf8_lossy(&out).contains("\r\nOrigin: https://example.org\r\n"));
+    /// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+    /// ```
+    ///
     /// # Errors
     /// It holds a control character.
     pub fn origin(mut self, origin: &str) -> Result<Hello, Invalid> {
@@ -89,6 +98,17 @@ impl Hello {
     }
 
     /// Offers one more subprotocol; the first is the favourite.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Hello;
+    ///
+    /// let hello = Hello::new("example.org", "/")?.protocol("mqtt")?.protocol("json")?;
+    /// let mut out = Vec::new();
+    /// hello.write([7; 16], &mut out);
+    /// assert!(String::from_utf8_lossy(&out).contains("\r\nSec-WebSocket-Protocol: mqtt, json\r\n"));
+    /// assert_eq!(hello.protocol("json").unwrap_err().to_string(), "subprotocol json is asked for twice");
+    /// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+    /// ```
     ///
     /// # Errors
     /// It is not a token, or was offered already.
@@ -103,7 +123,19 @@ impl Hello {
         Ok(self)
     }
 
-    /// The value of Sec-WebSocket-Extensions: what the client can do, and how. The last one given holds.
+    /// The value of Sec-WebSocket-Extensions: what the client can do, and how. The last one given holds;
+    /// an empty one takes the offer back.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{deflate::Config, http::Hello};
+    ///
+    /// let offer = Config { own_contexts: true, ..Config::default() }.offer();
+    /// let mut out = Vec::new();
+    /// Hello::new("example.org", "/")?.extensions(&offer)?.write([7; 16], &mut out);
+    /// let sent = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    /// assert!(String::from_utf8_lossy(&out).contains(sent));
+    /// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+    /// ```
     ///
     /// # Errors
     /// It holds a control character.
@@ -114,6 +146,17 @@ impl Hello {
     }
 
     /// Adds a header: `Authorization`, `Cookie`, `User-Agent`.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::{Hello, Invalid};
+    ///
+    /// let hello = Hello::new("example.org", "/")?.header("Authorization", "Bearer 8x3")?;
+    /// let mut out = Vec::new();
+    /// hello.write([7; 16], &mut out);
+    /// assert!(out.ends_with(b"\r\nAuthorization: Bearer 8x3\r\n\r\n"));
+    /// assert!(matches!(hello.header("Upgrade", "h2c"), Err(Invalid::ReservedHeader { .. })));
+    /// # Ok::<(), Invalid>(())
+    /// ```
     ///
     /// # Errors
     /// The name is not a token, the value holds a control character, or the header is one that is written
@@ -128,6 +171,16 @@ impl Hello {
     }
 
     /// Writes the request behind what is in `out`. `nonce` is of this connection alone, and random.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::{Hello, Request};
+    ///
+    /// let mut out = Vec::new();
+    /// Hello::new("example.org", "/chat")?.write(*b"the sample nonce", &mut out);
+    /// let request = Request::parse(&out, 100).unwrap();
+    /// assert_eq!((request.path(), request.key()), ("/chat", Some("dGhlIHNhbXBsZSBub25jZQ==")));
+    /// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+    /// ```
     pub fn write(&self, nonce: [u8; 16], out: &mut Vec<u8>) {
         for part in ["GET ", &self.target, " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
@@ -154,6 +207,18 @@ impl Hello {
 
     /// Looks at the server's answer: its head, up to and with the empty line
     /// ([`head_end`](crate::http::head_end)). What follows the head are frames already.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::{Hello, Request, write_accept};
+    ///
+    /// let (hello, nonce) = (Hello::new("example.org", "/")?, [7; 16]);
+    /// let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    /// hello.write(nonce, &mut asked);
+    /// write_accept(&mut answered, Request::parse(&asked, 100).unwrap().key().unwrap(), None, None, &[]);
+    /// assert!(hello.verify(nonce, &answered).is_ok());
+    /// assert!(hello.verify([8; 16], &answered).is_err()); // an answer to somebody else
+    /// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+    /// ```
     ///
     /// # Errors
     /// The server declined, or did not answer as RFC 6455, 4.1 wants it; the connection is to be closed, but

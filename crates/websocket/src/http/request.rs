@@ -88,11 +88,28 @@ impl<'a> Request<'a> {
     }
 
     /// The method, in the case in which it came: `GET`.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::{Answer, Request};
+    /// let request = Request::parse(b"HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n", 100)?;
+    /// let mut out = Vec::new();
+    /// Answer::new(200).body("text/plain", "fine").write(&mut out, request.method() == "HEAD");
+    /// assert!(out.ends_with(b"\r\n\r\n")); // the head alone
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn method(&self) -> &'a str {
         self.method
     }
 
     /// What is asked for, as it came: path and query, or a whole URI.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let request = Request::parse(b"GET /rooms/%37?name=Ann HTTP/1.1\r\nHost: a\r\n\r\n", 100)?;
+    /// assert_eq!(request.target(), "/rooms/%37?name=Ann");
+    /// assert_eq!(request.path(), "/rooms/%37");
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn target(&self) -> &'a str {
         self.target
     }
@@ -128,6 +145,15 @@ impl<'a> Request<'a> {
     }
 
     /// Whether the version is 1.0: to be answered, never upgraded.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.0\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: a\r\n\
+    ///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// assert!(request.is_http_1_0() && !request.is_upgrade());
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn is_http_1_0(&self) -> bool {
         self.is_http_1_0
     }
@@ -145,12 +171,28 @@ impl<'a> Request<'a> {
     }
 
     /// The values of all headers of this name, in any case, in their order.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 first\r\nvia: 1.1 second\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// assert_eq!(request.headers("Via").collect::<Vec<_>>(), [&b"1.1 first"[..], b"1.1 second"]);
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         values(&self.headers, name)
     }
 
     /// The first cookie of this name, which is the one of the longest path; without the quotes around it.
     /// None when it is not UTF-8. Names are told apart by case.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: ID=1; id=\"2\"; id=3\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// assert_eq!((request.cookie("id"), request.cookie("session")), (Some("2"), None));
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
         let pairs = self.headers("Cookie").flat_map(|value| value.split(|byte| *byte == b';'));
         let mut values = pairs.filter_map(|pair| {
@@ -165,12 +207,30 @@ impl<'a> Request<'a> {
     /// Where the page came from that asks, as browsers tell: `https://example.org`, or `null`. Also none
     /// when it is not UTF-8: to let only your own pages in, ask [`is_same_origin`](Request::is_same_origin),
     /// which is not fooled by that.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.1\r\nHost: a.example\r\nOrigin: https://b.example\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// assert_eq!(request.origin(), Some("https://b.example"));
+    /// assert!(!request.is_same_origin(true));
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn origin(&self) -> Option<&'a str> {
         str::from_utf8(self.header("Origin")?).ok()
     }
 
     /// The host that is asked, with the port where one is given: that of an absolute target, or else the
     /// Host header's. None when it is empty, and in HTTP/1.0 when there is none.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let request = Request::parse(b"GET / HTTP/1.1\r\nHost: a.example:8080\r\n\r\n", 100)?;
+    /// assert_eq!(request.host(), Some("a.example:8080"));
+    /// let request = Request::parse(b"GET http://b.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n", 100)?;
+    /// assert_eq!(request.host(), Some("b.example"));
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn host(&self) -> Option<&'a str> {
         if self.parts.host.is_some() {
             return self.parts.host;
@@ -200,12 +260,31 @@ impl<'a> Request<'a> {
 
     /// The subprotocols that the client offers, its favourite first; several headers are one list. What is
     /// not a token is passed by.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: cbor, json\r\n\
+    ///     Sec-WebSocket-Protocol: xml\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// assert_eq!(request.protocols().collect::<Vec<_>>(), ["cbor", "json", "xml"]);
+    /// assert_eq!(request.protocols().find(|name| ["json", "xml"].contains(name)), Some("json"));
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> {
         let offered = self.headers("Sec-WebSocket-Protocol").flat_map(members);
         offered.filter(|name| is_token(name)).filter_map(|name| str::from_utf8(name).ok())
     }
 
     /// The values of Sec-WebSocket-Extensions, as they came.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::{deflate::Config, http::Request};
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// let (agreed, _) = Config::default().answer(request.extensions()).unwrap();
+    /// assert_eq!(agreed.server_max_window_bits, 15);
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn extensions(&self) -> impl Iterator<Item = &'a [u8]> {
         self.headers("Sec-WebSocket-Extensions")
     }
@@ -213,11 +292,28 @@ impl<'a> Request<'a> {
     /// Whether a WebSocket is asked for and can be had (RFC 6455, 4.2.1): by GET and HTTP/1.1, from a Host,
     /// with `Upgrade: websocket`, a Connection that names it, a key of 16 bytes in base64, version 13, and no
     /// body.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+    ///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    /// assert!(Request::parse(head, 100)?.is_upgrade());
+    /// assert!(!Request::parse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100)?.is_upgrade());
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn is_upgrade(&self) -> bool {
         matches!(self.upgrade, Upgrade::Possible)
     }
 
     /// The Sec-WebSocket-Key, where it is well-formed.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::{Request, accept_key};
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// assert_eq!(request.key().map(accept_key), Some(*b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn key(&self) -> Option<&'a str> {
         str::from_utf8(self.header("Sec-WebSocket-Key")?).ok().filter(|key| is_key(key))
     }
@@ -243,6 +339,14 @@ impl<'a> Request<'a> {
     }
 
     /// Whether a body follows the head.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n";
+    /// assert!(Request::parse(head, 100)?.has_body());
+    /// assert!(!Request::parse(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 100)?.has_body());
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
     pub fn has_body(&self) -> bool {
         let length = self.header("Content-Length").unwrap_or_default();
         self.header("Transfer-Encoding").is_some() || length.iter().any(|digit| *digit != b'0')

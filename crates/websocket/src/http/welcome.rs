@@ -7,6 +7,21 @@ use crate::http::field::{has_member, members, values};
 use crate::http::head::count_lines;
 
 /// What the server chose of what a [`Hello`] offered.
+///
+/// ```
+/// use wheelhouse_websocket::{deflate::Config, http::Hello};
+///
+/// let deflate = Config::default();
+/// let hello = Hello::new("example.org", "/")?.extensions(&deflate.offer())?;
+/// let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+///     Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\r\n";
+/// let welcome = hello.verify(*b"the sample nonce", head).unwrap();
+/// assert_eq!(welcome.subprotocol, None);
+/// let agreed = deflate.verify(welcome.extensions.into_iter()).unwrap();
+/// assert!(agreed.is_some_and(|agreed| agreed.server_no_context_takeover));
+/// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome<'a> {
     /// One of the subprotocols that were offered, or none.

@@ -39,6 +39,17 @@ impl TlsClient {
 
     /// The same for another server.
     ///
+    /// ```
+    /// use wheelhouse::TlsClient;
+    ///
+    /// # let roots = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate").cert.pem();
+    /// let client = TlsClient::builder("example.org").roots(roots).build()?;
+    /// assert_eq!(client.named("192.0.2.1")?.server_name(), "192.0.2.1");
+    /// let error = client.named("not a name").unwrap_err().to_string();
+    /// assert_eq!(error, "TLS: server name: `not a name` is neither a DNS name nor an IP address");
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::BadTls`] when it is neither a DNS name nor an IP address.
     pub fn named(&self, server_name: impl Into<String>) -> Result<TlsClient> {
@@ -66,6 +77,13 @@ impl fmt::Debug for TlsClient {
 }
 
 /// What a [`TlsClient`] is made of. Nothing is read or checked before [`build`](TlsClientBuilder::build).
+///
+/// ```
+/// use wheelhouse::TlsClient;
+///
+/// let nobody_to_trust = TlsClient::builder("example.org").build().unwrap_err();
+/// assert_eq!(nobody_to_trust.to_string(), "TLS: roots: none were given");
+/// ```
 #[derive(Clone, Debug)]
 pub struct TlsClientBuilder {
     name: String,
@@ -83,12 +101,30 @@ impl TlsClientBuilder {
     }
 
     /// As [`roots`](TlsClientBuilder::roots), from a file.
+    ///
+    /// ```
+    /// use wheelhouse::TlsClient;
+    ///
+    /// let builder = TlsClient::builder("example.org").roots_file("/nowhere/roots.pem");
+    /// let error = builder.build().unwrap_err().to_string(); // not before
+    /// assert!(error.contains("/nowhere/roots.pem"), "{error}");
+    /// ```
     pub fn roots_file(mut self, roots: impl Into<PathBuf>) -> Self {
         self.roots = Some(Pem::File(roots.into()));
         self
     }
 
     /// The application protocols offered, the preferred one first. A server may choose none of them.
+    ///
+    /// ```
+    /// use wheelhouse::TlsClient;
+    ///
+    /// # let roots = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate").cert.pem();
+    /// let builder = TlsClient::builder("example.org").roots(roots).alpn(["h2", "http/1.1"]);
+    /// assert!(builder.clone().build().is_ok());
+    /// let error = builder.alpn([""]).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "TLS: ALPN: a name of 0 bytes; expected 1 to 255");
+    /// ```
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
         self
@@ -109,7 +145,8 @@ impl TlsClientBuilder {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// [`Error::BadTls`] says which part cannot be used and why.
+    /// [`Error::BadTls`] says which part cannot be used and why: no roots were given, a file cannot be read, no certificate is
+    /// in it, a key is not its certificate's, the server's name is none, a protocol name is empty or longer than 255 bytes.
     pub fn build(self) -> Result<TlsClient> {
         let roots = self.roots.as_ref().ok_or_else(|| bad("roots", "none were given"))?.roots("roots")?;
         let builder = ClientConfig::builder(provider().clone()).with_root_certificates(Arc::new(roots));

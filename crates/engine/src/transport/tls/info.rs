@@ -5,6 +5,26 @@ use rustls::{
 };
 
 /// A version of the protocol.
+///
+/// ```
+/// use wheelhouse::{Action, Conn, Handler, TlsVersion};
+/// # use wheelhouse::{Framing, Message, testing::Bench};
+/// # struct Modern;
+/// # impl Handler for Modern {
+/// #     type Session = ();
+/// fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+///     match conn.tls() {
+///         Some(tls) if tls.version() >= TlsVersion::Tls13 => Action::Continue,
+///         _ => Action::Close, // older, or none at all
+///     }
+/// }
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+/// # }
+///
+/// let mut bench = Bench::new(|_| Modern);
+/// let plain = bench.open(Framing::raw());
+/// assert!(bench.closed(plain).is_some());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum TlsVersion {
@@ -15,6 +35,41 @@ pub enum TlsVersion {
 }
 
 /// What a handshake agreed on.
+///
+/// ```
+/// use std::{sync::mpsc::channel, time::Duration};
+/// use wheelhouse::{Action, Conn, Connect, Engine, Handler, Listener, On, Tls, TlsClient};
+/// # use wheelhouse::Message;
+/// # use std::sync::mpsc::Sender;
+/// # struct Secure(Sender<(bool, usize)>);
+/// # impl Handler for Secure {
+/// #     type Session = ();
+/// fn on_open(&mut self, conn: &mut Conn<'_>, _: &mut ()) -> Action {
+///     if let Some(tls) = conn.tls() {
+///         let is_for_us = tls.server_name() == Some("example.org");
+///         let _ = self.0.send((is_for_us && !tls.is_resumed(), tls.peer_certificates().count()));
+///     }
+///     Action::Continue
+/// }
+/// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+/// # }
+///
+/// # let made = rcgen::generate_simple_self_signed(["example.org".to_owned()])?;
+/// # let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+/// # let (sender, agreed) = channel();
+/// # let listener = Listener::new("tls://127.0.0.1:0").tls(Tls::new(&*pem, key)?);
+/// # let engine = Engine::builder().listen(listener).reactors(1).build(move |_| Secure(sender.clone()))?;
+/// # let client = TlsClient::builder("example.org").roots(pem).build()?;
+/// # let there = engine.addresses()[0].to_string().replace("tcp:", "tls:");
+/// # engine.handle().connect(On::Any, Connect::to(there).tls(client))?;
+/// # let _running = engine.start()?;
+/// # let wait = Duration::from_secs(5);
+/// # let mut both = [agreed.recv_timeout(wait)?, agreed.recv_timeout(wait)?];
+/// # both.sort();
+/// // One engine has both ends: the server shows a certificate, the client none.
+/// assert_eq!(both, [(true, 0), (true, 1)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TlsInfo<'a> {
     version: TlsVersion,

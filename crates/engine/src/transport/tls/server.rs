@@ -61,6 +61,18 @@ pub(super) struct Identity {
 impl Tls {
     /// One certificate for every name, and nothing asked of clients.
     ///
+    /// ```
+    /// use wheelhouse::Tls;
+    ///
+    /// # let made = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate");
+    /// # let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    /// # let other = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate");
+    /// # let key_of_another = other.signing_key.serialize_pem();
+    /// assert!(Tls::new(&*certificate, key).is_ok());
+    /// let error = Tls::new(certificate, key_of_another).unwrap_err().to_string();
+    /// assert!(error.starts_with("TLS: certificate 1: "), "{error}");
+    /// ```
+    ///
     /// # Errors
     /// As [`TlsBuilder::build`].
     pub fn new(certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Result<Tls> {
@@ -73,6 +85,21 @@ impl Tls {
     }
 
     /// Takes over everything `from` is now: handshakes that begin later use it, connections go on as they are.
+    ///
+    /// ```
+    /// use wheelhouse::Tls;
+    ///
+    /// # fn certificate() -> (String, String) {
+    /// #     let made = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate");
+    /// #     (made.cert.pem(), made.signing_key.serialize_pem())
+    /// # }
+    /// # let ((site, key), (renewed, renewed_key)) = (certificate(), certificate());
+    /// let tls = Tls::builder().certificate(site, key).alpn(["http/1.1"]).build()?;
+    /// let (listener_has, before) = (tls.clone(), format!("{tls:?}"));
+    /// tls.reload(&Tls::builder().certificate(renewed, renewed_key).alpn(["h2"]).build()?);
+    /// assert_ne!(format!("{listener_has:?}"), before); // a clone is the same one
+    /// # Ok::<(), wheelhouse::Error>(())
+    /// ```
     ///
     /// Tickets given out before are not opened any more, so that a client that would no longer be let in does not come back
     /// with one.
@@ -98,6 +125,14 @@ impl fmt::Debug for Tls {
 }
 
 /// What a [`Tls`] is made of. Nothing is read or checked before [`build`](TlsBuilder::build).
+///
+/// ```
+/// use wheelhouse::Tls;
+///
+/// let error = Tls::builder().certificate("no PEM", "either").build().unwrap_err().to_string();
+/// assert!(error.starts_with("TLS: certificate 1: "), "{error}");
+/// assert_eq!(Tls::builder().build().unwrap_err().to_string(), "TLS: certificate: none was given");
+/// ```
 #[derive(Clone, Debug)]
 pub struct TlsBuilder {
     pairs: Vec<Pair>,
@@ -121,6 +156,22 @@ impl TlsBuilder {
     }
 
     /// As [`certificate`](TlsBuilder::certificate), from files.
+    ///
+    /// ```
+    /// use wheelhouse::Tls;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let made = rcgen::generate_simple_self_signed(["example.org".to_owned()])?;
+    /// let (certificate, key) = (directory.path().join("site.pem"), directory.path().join("site.key"));
+    /// # std::fs::write(&certificate, made.cert.pem())?;
+    /// # std::fs::write(&key, made.signing_key.serialize_pem())?;
+    /// let builder = Tls::builder().certificate_files(&certificate, &key);
+    /// assert!(builder.clone().build().is_ok());
+    /// std::fs::remove_file(&key)?;
+    /// let error = builder.build().unwrap_err().to_string();
+    /// assert!(error.contains("site.key"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.pairs.push(Pair { certificate: Pem::File(certificate.into()), key: Pem::File(key.into()) });
         self
@@ -128,6 +179,17 @@ impl TlsBuilder {
 
     /// The application protocols served, the preferred one first. A client that names some, and none of these, is refused;
     /// one that names none is served.
+    ///
+    /// ```
+    /// use wheelhouse::Tls;
+    ///
+    /// # let made = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate");
+    /// # let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    /// let builder = Tls::builder().certificate(certificate, key).alpn(["h2", "http/1.1"]);
+    /// assert!(builder.clone().build().is_ok());
+    /// let error = builder.alpn(["x".repeat(256)]).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "TLS: ALPN: a name of 256 bytes; expected 1 to 255");
+    /// ```
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
         self
@@ -135,6 +197,18 @@ impl TlsBuilder {
 
     /// Asks clients for certificates, to be signed by one of these (PEM). One that does not hold is refused in any case; none
     /// at all is refused when they are `required`.
+    ///
+    /// ```
+    /// use wheelhouse::Tls;
+    ///
+    /// # let made = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate");
+    /// # let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    /// # let staff = rcgen::generate_simple_self_signed(["staff".to_owned()]).expect("a certificate").cert.pem();
+    /// let site = Tls::builder().certificate(certificate, key);
+    /// assert!(site.clone().client_certificates(staff, true).build().is_ok());
+    /// let error = site.client_certificates("no PEM", true).build().unwrap_err().to_string();
+    /// assert!(error.starts_with("TLS: client certificates"), "{error}");
+    /// ```
     pub fn client_certificates(mut self, roots: impl Into<Vec<u8>>, required: bool) -> Self {
         self.clients = Some(Clients { roots: Pem::Text(roots.into()), are_required: required });
         self
