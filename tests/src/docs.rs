@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn every_close_reason_and_no_other_has_its_row() {
-        let source = include_str!("../../crates/engine/src/handler.rs");
+        let source = include_str!("../../crates/engine/src/close_reason.rs");
         let reasons = names(source, "pub enum CloseReason {\n", |line| {
             let name = identifier(line.strip_prefix("    ")?);
             name.starts_with(char::is_uppercase).then_some(name)

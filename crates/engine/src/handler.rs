@@ -1,6 +1,8 @@
-use std::{any::Any, fmt, os::fd::BorrowedFd, time::Instant};
+use std::{any::Any, os::fd::BorrowedFd, time::Instant};
 
-use crate::{Closed, Conn, Control, Input, Message, Reactor, ReactorId, Reply, Request, Tag, TimerKind};
+use crate::{
+    Action, Closed, Conn, Control, Input, Message, Reactor, ReactorId, Reply, Request, Tag, TimerKind,
+};
 
 /// What happens to a connection: the one thing an embedder writes.
 ///
@@ -33,16 +35,17 @@ use crate::{Closed, Conn, Control, Input, Message, Reactor, ReactorId, Reply, Re
 ///
 /// # Order
 ///
-/// On a connection: `on_open`, then data, messages, controls, timers and `on_writable` as they happen, `on_eof` after the last data,
-/// then `on_close` exactly once, and nothing after it. A connection dialled in vain, or accepted from a proxy whose header
-/// never came, has `on_close` alone, with [`Closed::opened`] false. One that is shed for a limit has no callback, and one whose
-/// session's `Default` panics has `on_panic` alone. No callback runs inside another: what one does to another connection is told to that
-/// connection later in the turn.
+/// On a connection: `on_open`, then data, messages, controls, timers and `on_writable` as they happen, `on_eof` after
+/// the last data, then `on_close` exactly once, and nothing after it. A connection dialled in vain, or accepted from
+/// a proxy whose header never came, has `on_close` alone, with [`Closed::opened`] false. One that is shed for a limit
+/// has no callback, and one whose session's `Default` panics has `on_panic` alone. No callback runs inside another:
+/// what one does to another connection is told to that connection later in the turn.
 ///
 /// # Panics
 ///
-/// A panic in a connection's callback closes that connection ([`CloseReason::Panic`]) and no other; in any other callback
-/// the reactor goes on. Either way [`on_panic`](Handler::on_panic) is told. With `panic = "abort"` the process ends.
+/// A panic in a connection's callback closes that connection ([`CloseReason::Panic`](crate::CloseReason::Panic)) and
+/// no other; in any other callback the reactor goes on. Either way [`on_panic`](Handler::on_panic) is told. With
+/// `panic = "abort"` the process ends.
 pub trait Handler: Sized + 'static {
     /// What is kept beside each connection: made by `Default` before its first callback, handed over in `on_close`.
     type Session: Default + 'static;
@@ -70,11 +73,12 @@ pub trait Handler: Sized + 'static {
         let _ = reactor;
     }
 
-    /// An HTTP request came, on a listener whose framing is [`Framing::websocket`](crate::Framing::websocket): the first callback of
-    /// its connection, before `on_open`. By default a WebSocket that is asked for is accepted, and anything else refused.
+    /// An HTTP request came, on a listener whose framing is [`Framing::websocket`](crate::Framing::websocket): the
+    /// first callback of its connection, before `on_open`. By default a WebSocket that is asked for is accepted, and
+    /// anything else refused.
     ///
-    /// Nothing can be sent yet: [`Conn::send`] refuses. A reply that is no acceptance ends the connection, and `on_close`
-    /// comes with [`Closed::opened`] false. Bodies of requests are not read.
+    /// Nothing can be sent yet: [`Conn::send`] refuses. A reply that is no acceptance ends the connection, and
+    /// `on_close` comes with [`Closed::opened`] false. Bodies of requests are not read.
     ///
     /// ```
     /// use wheelhouse::{Action, Conn, Engine, Handler, ListenerId, Message, Reply, Request, testing::Bench};
@@ -131,8 +135,8 @@ pub trait Handler: Sized + 'static {
         Action::Continue
     }
 
-    /// Bytes arrived on a connection without framing. What is not taken is kept and offered again with what comes next (at the
-    /// end of input not once more), up to [`Builder::inbound_limit`](crate::Builder::inbound_limit).
+    /// Bytes arrived on a connection without framing. What is not taken is kept and offered again with what comes
+    /// next (at the end of input not once more), up to [`Builder::inbound_limit`](crate::Builder::inbound_limit).
     ///
     /// ```
     /// use wheelhouse::{Action, Conn, Framing, Handler, Input, testing::Bench};
@@ -197,8 +201,8 @@ pub trait Handler: Sized + 'static {
         message: Message<'_>,
     ) -> Action;
 
-    /// TLS that [`Conn::start_tls`] began is there: what is sent from now on is sealed. (Where TLS comes first, `on_open` comes
-    /// after it.) See [`Conn::start_tls_client`].
+    /// TLS that [`Conn::start_tls`] began is there: what is sent from now on is sealed. (Where TLS comes first,
+    /// `on_open` comes after it.) See [`Conn::start_tls_client`].
     fn on_secured(&mut self, conn: &mut Conn<'_>, session: &mut Self::Session) -> Action {
         let _ = (conn, session);
         Action::Continue
@@ -238,8 +242,9 @@ pub trait Handler: Sized + 'static {
         Action::Continue
     }
 
-    /// The peer will send no more (FIN); it may still be reading. Not told of WebSockets, which end as a whole. By default the connection is finished: what is queued
-    /// goes out, then it closes. With [`Action::Continue`] it stays open for sending.
+    /// The peer will send no more (FIN); it may still be reading. Not told of WebSockets, which end as a whole. By
+    /// default the connection is finished: what is queued goes out, then it closes. With [`Action::Continue`] it
+    /// stays open for sending.
     ///
     /// ```
     /// # use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
@@ -305,8 +310,8 @@ pub trait Handler: Sized + 'static {
         Action::Continue
     }
 
-    /// The connection is gone; the last callback. Its file descriptor is closed when this and the turn's other `on_close`
-    /// have returned, and not before (when it was [detached](CloseReason::Detached), not at all).
+    /// The connection is gone; the last callback. Its file descriptor is closed when this and the turn's other
+    /// `on_close` have returned, and not before (when it was [detached](crate::CloseReason::Detached), not at all).
     ///
     /// ```
     /// # use std::collections::HashMap;
@@ -333,8 +338,8 @@ pub trait Handler: Sized + 'static {
     /// assert!(bench.handler().0.is_empty());
     /// ```
     ///
-    /// Who dials again from here does well to wait with a timer: a dial that fails at once is told in the next turn, and
-    /// dialling anew each time keeps the reactor busy.
+    /// Who dials again from here does well to wait with a timer: a dial that fails at once is told in the next turn,
+    /// and dialling anew each time keeps the reactor busy.
     fn on_close(&mut self, closed: &mut Closed<'_>, session: Self::Session) {
         let _ = (closed, session);
     }
@@ -371,8 +376,8 @@ pub trait Handler: Sized + 'static {
         let _ = (reactor, timer);
     }
 
-    /// A descriptor given to [`Reactor::watch`] or [`Handle::watch`](crate::Handle::watch) has become readable. Told once for
-    /// what is there: read until `WouldBlock`, or nothing more is told of it.
+    /// A descriptor given to [`Reactor::watch`] or [`Handle::watch`](crate::Handle::watch) has become readable. Told
+    /// once for what is there: read until `WouldBlock`, or nothing more is told of it.
     ///
     /// ```
     /// use std::{fs::File, io::{Read, Write}};
@@ -404,7 +409,8 @@ pub trait Handler: Sized + 'static {
     /// The mailbox of reactor `of`, which refused something this reactor wanted to put in, has room again.
     ///
     /// ```
-    /// # use wheelhouse::{Action, Audience, Conn, ConnId, Engine, Framing, Handle, Handler, Message, Reactor, ReactorId};
+    /// # use wheelhouse::{Action, Audience, Conn, ConnId, Engine, Framing, Handle, Handler, Message, Reactor,
+    /// ReactorId};
     /// # use wheelhouse::testing::Bench;
     /// # struct Room { everyone: Handle, held: Vec<ConnId> }
     /// # impl Handler for Room {
@@ -432,9 +438,9 @@ pub trait Handler: Sized + 'static {
         let _ = (reactor, of);
     }
 
-    /// [`Handle::drain`](crate::Handle::drain) was called: no new connections come, and those there are have until then to
-    /// end of themselves; what is left is closed. By default nothing: who waits for requests to finish lets them; who
-    /// serves connections that would stay for ever tells them, or finishes them ([`Reactor::finish_all`]).
+    /// [`Handle::drain`](crate::Handle::drain) was called: no new connections come, and those there are have until
+    /// then to end of themselves; what is left is closed. By default nothing: who waits for requests to finish lets
+    /// them; who serves connections that would stay for ever tells them, or finishes them ([`Reactor::finish_all`]).
     ///
     /// ```
     /// # use std::time::{Duration, Instant};
@@ -487,148 +493,5 @@ pub trait Handler: Sized + 'static {
     /// ```
     fn on_stop(&mut self, reactor: &mut Reactor<'_>) {
         let _ = reactor;
-    }
-}
-
-/// What a connection's callback wants next.
-///
-/// ```
-/// use wheelhouse::{Action, Conn, Framing, Handler, Message, testing::Bench};
-///
-/// /// Takes a message while it has room.
-/// struct Store {
-///     room: usize,
-/// }
-///
-/// impl Handler for Store {
-///     type Session = ();
-///
-///     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
-///         let Some(room) = self.room.checked_sub(1) else { return Action::Hold };
-///         self.room = room;
-///         conn.send(message);
-///         Action::Continue
-///     }
-/// }
-///
-/// let mut bench = Bench::new(|_| Store { room: 1 });
-/// let client = bench.open(Framing::lines(80));
-/// bench.input(client, b"one\ntwo\n");
-/// assert_eq!(bench.output(client), b"one\n");
-/// bench.handler().room = 1;
-/// bench.handle().resume(client);
-/// assert_eq!(bench.output(client), b"two\n"); // it was kept, and offered again
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Go on.
-    Continue,
-    /// Not now: the engine keeps this message (or what [`Input`] still holds), reads no further, and offers it again
-    /// after [`Conn::resume`] or [`Handle::resume`](crate::Handle::resume). In callbacks without input: pause.
-    Hold,
-    /// Close gracefully: what is queued goes out, then FIN; what still comes is discarded until the peer's FIN, within
-    /// [`Builder::close_timeout`](crate::Builder::close_timeout). As [`Conn::finish`].
-    Finish,
-    /// Close at once: what the kernel takes now goes out, the rest counts as unsent. As [`Conn::close`].
-    Close,
-    /// Close with a reset: nothing more goes out, and the peer is told so. As [`Conn::reset`].
-    Reset,
-}
-
-/// Why a connection closed.
-///
-/// ```
-/// use wheelhouse::{CloseReason, Framing, testing::Bench};
-/// # use wheelhouse::{Action, Conn, Handler, Message};
-/// # struct Echo;
-/// # impl Handler for Echo {
-/// #     type Session = ();
-/// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
-/// #         conn.send(message);
-/// #         Action::Continue
-/// #     }
-/// # }
-///
-/// let mut bench = Bench::new(|_| Echo);
-/// let (polite, rude) = (bench.open(Framing::lines(80)), bench.open(Framing::lines(80)));
-/// bench.eof(polite);
-/// bench.input(rude, &[b'x'; 100]); // no line has more than 80
-/// assert_eq!(bench.closed(polite), Some(&CloseReason::Peer { code: None }));
-/// assert_eq!(bench.closed(rude), Some(&CloseReason::Protocol));
-/// assert_eq!(CloseReason::Protocol.to_string(), "protocol error");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The peer closed its side (FIN) first.
-    Peer {
-        /// The close code, of protocols that have one: a WebSocket's (RFC 6455, 7.4), 1005 when it closed without one. None when
-        /// the stream ended without a closing handshake.
-        code: Option<u16>,
-    },
-    /// The handler, or someone with a [`Handle`](crate::Handle), asked for it.
-    Local,
-    /// A dialled peer was not reached: refused, unreachable, or its name has no address.
-    ConnectFailed,
-    /// A dialled peer did not answer in time.
-    ConnectTimeout,
-    /// Nothing came or went for the idle timeout.
-    Idle,
-    /// What comes before `on_open` was not done in time, or one who was dialled refused it; [`Closed::error`] says how then.
-    Handshake,
-    /// Not [`authenticated`](Conn::authenticated) in time.
-    Auth,
-    /// It reached its greatest age.
-    Lifetime,
-    /// The peer took none of what is queued for the write-stall timeout.
-    WriteStall,
-    /// The peer moved less than the minimum rate.
-    SlowPeer,
-    /// After a graceful close the peer did not close its side in time.
-    CloseTimeout,
-    /// The peer broke a rule of the protocol; [`Closed::error`] says which.
-    Protocol,
-    /// More input than the limit was left unused.
-    InboundOverflow,
-    /// The reactor's buffer memory was used up, and this connection held most of it.
-    MemoryPressure,
-    /// A send went beyond the limit of the outbound queue, and the policy is to close.
-    BackPressure,
-    /// The system reported an error, a reset by the peer among them; [`Closed::error`] says which.
-    Io,
-    /// A callback panicked.
-    Panic,
-    /// The engine stops.
-    Shutdown,
-    /// The socket was taken out of the engine ([`Conn::detach`]), and lives on.
-    Detached,
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CloseReason::Peer { code: None } => "closed by the peer",
-            CloseReason::Peer { code: Some(code) } => {
-                return write!(f, "closed by the peer with code {code}");
-            }
-            CloseReason::Local => "closed locally",
-            CloseReason::ConnectFailed => "connect failed",
-            CloseReason::ConnectTimeout => "connect timed out",
-            CloseReason::Idle => "idle for too long",
-            CloseReason::Handshake => "the handshake failed or took too long",
-            CloseReason::Auth => "not authenticated in time",
-            CloseReason::Lifetime => "reached its greatest age",
-            CloseReason::WriteStall => "the peer stopped reading",
-            CloseReason::SlowPeer => "the peer was slower than the minimum rate",
-            CloseReason::CloseTimeout => "the peer did not answer the close",
-            CloseReason::Protocol => "protocol error",
-            CloseReason::InboundOverflow => "too much unused input",
-            CloseReason::MemoryPressure => "out of buffer memory",
-            CloseReason::BackPressure => "the outbound queue went over its limit",
-            CloseReason::Io => "I/O error",
-            CloseReason::Panic => "a callback panicked",
-            CloseReason::Shutdown => "the engine stops",
-            CloseReason::Detached => "taken out of the engine",
-        })
     }
 }

@@ -3,17 +3,21 @@
 #![cfg(target_os = "linux")]
 
 mod accept;
+mod action;
 mod address;
 mod adopt;
 mod asleep;
+mod audience;
 mod balance;
 mod builder;
 mod clock;
+mod close_reason;
 mod closed;
 mod conn;
 mod connect;
 mod connection;
 mod connections;
+mod detached;
 mod engine;
 mod error;
 mod fd_index;
@@ -55,17 +59,21 @@ pub use bytes::Bytes;
 pub use wheelhouse_websocket::{CloseCode, http::Request};
 
 pub use self::{
+    action::Action,
     address::Address,
     adopt::{Adopt, NotTaken},
+    audience::Audience,
     balance::Balance,
     builder::Builder,
-    closed::{Closed, Detached},
+    close_reason::CloseReason,
+    closed::Closed,
     conn::{Conn, PeerCredentials},
     connect::Connect,
+    detached::Detached,
     engine::{Engine, Spot},
     error::{Error, Result},
-    handle::{Audience, Handle, MailboxFull, On},
-    handler::{Action, CloseReason, Handler},
+    handle::{Handle, MailboxFull, On},
+    handler::Handler,
     id::{ConnId, ListenerId, ReactorId, Tag, TimerKind},
     listener::Listener,
     message::{Input, Kind, Message, Payload, Refusal, Sent},

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Control, Frames, LengthDelimited, Output, Protocol, WebSocket,
+    Control, Frame, Frames, LengthDelimited, Output, Protocol, WebSocket,
     control::{Worded, Words},
     lines::Lines,
 };
@@ -34,14 +34,6 @@ enum Parameters {
 
 /// The longest line that can be asked for, in bytes.
 const LONGEST_LINE: usize = 64 << 20;
-
-/// The framings that the engine knows apart: raw bytes need no call through a table.
-#[derive(Clone)]
-pub(crate) enum Frame {
-    Raw,
-    Protocol(Arc<dyn Protocol>),
-    Frames(Arc<Frames>),
-}
 
 impl Framing {
     /// No framing: bytes go to [`Handler::on_data`](crate::Handler::on_data) as they come.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::{Input, Message, Payload, Refusal};
 
 mod control;
+mod frame;
 mod framing;
 mod length_delimited;
 mod lines;
@@ -19,7 +20,7 @@ pub use self::{
     websocket::{Deflate, WebSocket},
 };
 pub(crate) use self::{
-    framing::Frame,
+    frame::Frame,
     output::{SHARE_FROM, SharedBody},
     websocket::Frames,
 };
