@@ -150,7 +150,7 @@ from websockets.sync.client import connect
 port, root, compression = sys.argv[1:]
 context = ssl.create_default_context(cafile=root)
 compression = None if compression == "plain" else compression
-with connect(f"wss://localhost:{port}/talk", ssl=context, compression=compression, proxy=None, max_size=None) as ws:
+with connect(f"wss://localhost:{port}/talk", ssl=context, compression=compression, proxy=None, max_size=None, open_timeout=60) as ws:
     agreed = ws.response.headers.get("Sec-WebSocket-Extensions", "")
     assert ("permessage-deflate" in agreed) == (compression == "deflate"), agreed
     noise = random.Random(1)
