@@ -1,5 +1,6 @@
 //! The conductor: up to each plateau, measured there, and down again, with a bound on all of it.
 
+mod round;
 mod stay;
 
 use std::{
@@ -20,7 +21,7 @@ use crate::{
     machine::{Memory, Resident, Tcp, available, time_wait},
     options::Run,
     orders::Order,
-    outcome::{Afterwards, Footprint, Outcome, Plateau, Sample},
+    outcome::{Footprint, Outcome, Plateau, Round, Sample},
     plan::{Machine, Plan},
     progress::Progress,
     talk::Tally,
@@ -40,9 +41,6 @@ const SETTLING: Duration = Duration::from_secs(10);
 
 /// Kept from the time there is, so that all can be closed and looked at again; at most a quarter.
 const COMING_DOWN: Duration = Duration::from_secs(30);
-
-/// How long memory may take to come back: the server gives it back in slices, emulated 2 MB a second.
-const COMING_BACK: Duration = Duration::from_secs(60);
 
 pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<Outcome, AnyError> {
     raise_file_limit()?;
@@ -69,9 +67,8 @@ pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<O
     };
     conductor.muster()?;
     let plateaus = conductor.climb();
-    let height = resident_of(conductor.crew.servers());
-    let afterwards = conductor.come_down(height);
-    Ok(conductor.outcome(plateaus, afterwards))
+    let rounds = conductor.rounds(plateaus.iter().map(|plateau| plateau.ramp).sum());
+    Ok(conductor.outcome(plateaus, rounds))
 }
 
 /// The first signal ends the run early, the second one ends the process.
@@ -155,22 +152,29 @@ impl Conductor<'_> {
     }
 
     fn climb(&mut self) -> Vec<Plateau> {
+        self.keeping_time_to_come_down(|all| {
+            let mut plateaus = Vec::new();
+            for target in all.options.plateaus(all.plan.connections) {
+                let (begun, before) = (Instant::now(), all.crew.open());
+                all.ramp(target);
+                let ramp = begun.elapsed();
+                let plateau = all.measure(ramp, before);
+                all.progress.note(&crate::table::plateau(&plateau));
+                plateaus.push(plateau);
+                if all.is_cut || all.stopped_by.is_some() {
+                    break;
+                }
+            }
+            plateaus
+        })
+    }
+
+    fn keeping_time_to_come_down<T>(&mut self, climb: impl FnOnce(&mut Self) -> T) -> T {
         let end = self.until;
         self.until -= COMING_DOWN.min(self.options.within / 4);
-        let mut plateaus = Vec::new();
-        for target in self.options.plateaus(self.plan.connections) {
-            let (begun, before) = (Instant::now(), self.crew.open());
-            self.ramp(target);
-            let ramp = begun.elapsed();
-            let plateau = self.measure(ramp, before);
-            self.progress.note(&crate::table::plateau(&plateau));
-            plateaus.push(plateau);
-            if self.is_cut || self.stopped_by.is_some() {
-                break;
-            }
-        }
+        let outcome = climb(self);
         self.until = end;
-        plateaus
+        outcome
     }
 
     fn ramp(&mut self, target: u64) {
@@ -214,47 +218,9 @@ impl Conductor<'_> {
         self.opened = self.opened.max(self.target);
     }
 
-    // ---- down
+    // ---- told
 
-    fn come_down(&mut self, height: Resident) -> Option<Afterwards> {
-        self.progress.stage("closing all but one");
-        self.is_cut = false;
-        // Somebody who does not wait any longer still gets a report.
-        self.until = self.until.max(Instant::now() + COMING_DOWN.min(self.options.within / 4));
-        self.target = 0;
-        let begun = Instant::now();
-        let one = self.crew.clients().iter().position(|client| client.status.open > 0)? as u64;
-        let order = self.crew.order_clients(|client| Order::Close(u64::from(client == one)));
-        self.wait(self.until, |all| all.crew.clients_have_seen(order) && all.crew.open() <= 1);
-        while !self.is_cut && self.count_on_servers() > 1 && Instant::now() < self.until {
-            self.pause(Duration::from_millis(50));
-        }
-        let closing = begun.elapsed();
-        let connections = self.crew.of_servers("connections");
-        if connections > 1 {
-            self.stop(format!("{connections} connections are left, where one was to stay"));
-        }
-        let after = self.come_back();
-        let kernel = self.footprint(after, resident_of(self.crew.clients())).kernel;
-        Some(Afterwards { connections, closing, start: self.base.servers, height, after, kernel })
-    }
-
-    /// The servers' memory when it falls no more.
-    fn come_back(&mut self) -> Resident {
-        self.progress.stage("memory comes back");
-        let until = self.until.min(Instant::now() + COMING_BACK);
-        let mut least = resident_of(self.crew.servers());
-        loop {
-            self.pause(Duration::from_secs(1));
-            let now = resident_of(self.crew.servers());
-            if now.own > least.own - least.own / 100 || Instant::now() >= until || self.is_cut {
-                return now;
-            }
-            least = now;
-        }
-    }
-
-    fn outcome(mut self, plateaus: Vec<Plateau>, afterwards: Option<Afterwards>) -> Outcome {
+    fn outcome(mut self, plateaus: Vec<Plateau>, rounds: Vec<Round>) -> Outcome {
         let mut retries = BTreeMap::new();
         let mut lost = BTreeMap::new();
         let add = |sum: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>| {
@@ -272,7 +238,7 @@ impl Conductor<'_> {
             opened: self.opened,
             plateaus,
             series: std::mem::take(&mut self.series),
-            afterwards,
+            rounds,
             retries,
             lost,
             wrong: clients.iter().map(|client| client.status.wrong).sum(),

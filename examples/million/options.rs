@@ -48,6 +48,9 @@ pub(crate) struct Run {
     /// How often each of these sends a message
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) every: Duration,
+    /// How often all come and all but one go; after the first time they come at once, and are not stayed with
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10))]
+    pub(crate) rounds: u64,
     /// Have the server ping WebSockets that have been silent for so long
     #[arg(long, value_name = "off|SECONDS", default_value = "off", value_parser = heartbeat)]
     pub(crate) heartbeat: Heartbeat,

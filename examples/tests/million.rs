@@ -257,9 +257,7 @@ fn two_thousand_come_and_go(to: &str) {
     assert_eq!(results["verification"]["wrong_connections"], 0);
     assert!(results["slopes"][0]["server_user_bytes_per_connection"].as_f64().unwrap() < 1_000.0);
 
-    let after = &results["memory_afterwards"];
-    assert_eq!((&after["connections_staying"], &after["within_bound"]), (&1.into(), &Value::Bool(true)));
-
+    assert_rounds(&results, 1, 2000);
     let page = fs::read_to_string(page).unwrap();
     assert_eq!(page.matches("<svg").count(), 4);
     let without_names = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
@@ -282,6 +280,47 @@ fn two_thousand_come_and_go_over_unix_sockets() {
 #[test]
 fn two_thousand_come_and_go_over_websocket() {
     two_thousand_come_and_go("ws");
+}
+
+/// All came and all but one went, so many times, and each time their memory came back.
+fn assert_rounds(results: &Value, rounds: usize, connections: u64) {
+    let told = results["rounds"].as_array().unwrap();
+    assert_eq!(told.len(), rounds, "{results:#}");
+    for round in told {
+        assert_eq!(
+            (&round["connections"], &round["connections_staying"], &round["within_bound"]),
+            (&connections.into(), &1.into(), &Value::Bool(true)),
+            "{round:#}"
+        );
+        assert!(round["server_rss_bytes_after"].as_u64() <= round["bound_bytes"].as_u64(), "{round:#}");
+    }
+}
+
+#[test]
+fn they_come_and_go_as_often_as_asked_and_memory_is_looked_at_each_time() {
+    for to in ["ws", "unix"] {
+        let name = format!("rounds-{to}");
+        let options = [
+            "--connections=1000",
+            "--to",
+            to,
+            "--rounds=3",
+            "--hold=0.2",
+            "--at=1000",
+            "--within=28",
+            "--json",
+        ];
+        let ended = run(&mut million(&name, &options));
+        let results = results(&ended);
+        assert_eq!((ended.code, &results["ok"]), (Some(0), &Value::Bool(true)), "{}\n{results:#}", ended.err);
+        assert_rounds(&results, 3, 1000);
+        for told in ["round 1: 1,000 came in ", "round 2: 1,000 came in ", "round 3      1,000 came in "] {
+            assert!(ended.err.contains(told), "`{told}` is not in {}", ended.err);
+        }
+        // What was there only once is not told for each.
+        assert_eq!(results["plateaus"].as_array().unwrap().len(), 1);
+        assert_none_is_left(&name);
+    }
 }
 
 #[test]
@@ -326,7 +365,7 @@ fn no_time_left_ends_it_with_what_there_is() {
     let results = results(&ended);
     assert_eq!((ended.code, &results["ok"]), (Some(1), &Value::Bool(false)), "{}", ended.err);
     assert_eq!(results["stopped_by"], "time: --within 3 s");
-    assert_eq!(results["memory_afterwards"]["connections_staying"], 1);
+    assert_eq!(results["rounds"][0]["connections_staying"], 1);
     assert_none_is_left("no-time");
 }
 
@@ -374,6 +413,8 @@ fn what_cannot_be_is_told_before_anything_starts() {
         (&["--live=101%"], "expected 0% to 100%"),
         (&["--hold=0"], "--hold 0: expected 0.1 to 3600 seconds"),
         (&["--within=0.5"], "--within 0.5: expected 1 to 86400 seconds"),
+        (&["--rounds=0"], "0 is not in 1..=10"),
+        (&["--rounds=11"], "11 is not in 1..=10"),
         (&["--heartbeat=1"], "--heartbeat: only with --to ws"),
         (&["--to=ws", "--heartbeat=often"], "expected `off`, or seconds"),
     ] {
