@@ -14,7 +14,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use wheelhouse_examples::{AnyError, raise_file_limit};
+use wheelhouse_examples::{AnyError, grouped, raise_file_limit};
 
 use crate::{
     crew::{Crew, Told, about_resident_of, resident_of},
@@ -35,6 +35,9 @@ const STARTING: Duration = Duration::from_secs(60);
 
 /// When no connection has come for so long, none will.
 const STALLED: Duration = Duration::from_secs(20);
+
+/// When none has come for so long, and servers turn away who asks, they are full.
+const FULL: Duration = Duration::from_secs(5);
 
 /// How long the servers' count may differ from the clients', and answers may be on their way.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -183,6 +186,7 @@ impl Conductor<'_> {
         let plan = self.plan;
         let order = self.crew.order_clients(|client| Order::Open(plan.share(client, target)));
         let mut best = (self.crew.open(), Instant::now());
+        let mut turned_away = None;
         loop {
             let is_there = self.wait(self.until.min(Instant::now() + SAMPLE), |all| {
                 let done = |(client, member): (usize, &crate::crew::Member)| {
@@ -198,10 +202,12 @@ impl Conductor<'_> {
             }
             let open = self.crew.open();
             if open > best.0 {
-                best = (open, Instant::now());
+                (best, turned_away) = ((open, Instant::now()), None);
             }
             if best.1.elapsed() > STALLED {
                 self.stop(format!("no connection more came in {} s", STALLED.as_secs()));
+            } else if best.1.elapsed() > FULL {
+                turned_away = self.look_whether_full(turned_away);
             }
             if available() < self.machine.memory / 10 {
                 self.stop("memory: less than a tenth of it is left".to_owned());
@@ -216,6 +222,19 @@ impl Conductor<'_> {
         }
         self.target = self.crew.open();
         self.opened = self.opened.max(self.target);
+    }
+
+    /// Whether the servers turned away more than `before`: how many they have by now.
+    fn look_whether_full(&mut self, before: Option<u64>) -> Option<u64> {
+        let connections = self.count_on_servers();
+        let now = self.crew.of_servers("shed");
+        if before.is_some_and(|before| now > before) {
+            let (connections, now) = (grouped(connections), grouped(now));
+            self.stop(format!(
+                "the servers are full: they have {connections} connections, and turned away {now}"
+            ));
+        }
+        Some(now)
     }
 
     // ---- told
@@ -241,6 +260,7 @@ impl Conductor<'_> {
             rounds,
             retries,
             lost,
+            turned_away: self.crew.of_servers("shed"),
             wrong: clients.iter().map(|client| client.status.wrong).sum(),
             first_wrong: clients.iter().find_map(|client| client.status.first_wrong.clone()),
             pings: clients.iter().map(|client| client.status.pings).sum(),

@@ -76,7 +76,11 @@ impl Crew {
         };
         let heartbeat = options.heartbeat.map_or("off".to_owned(), |every| every.as_secs_f64().to_string());
         let reactors = plan.reactors.to_string();
-        self.start(&["serve", "--listen", &url, "--reactors", &reactors, "--heartbeat", &heartbeat])?;
+        let mut arguments =
+            vec!["serve", "--listen", &url, "--reactors", &reactors, "--heartbeat", &heartbeat];
+        let most = options.max_connections.map(|most| most.to_string());
+        arguments.extend(most.iter().flat_map(|most| ["--max-connections", most]));
+        self.start(&arguments)?;
         self.servers = self.members.len();
         Ok(())
     }

@@ -57,6 +57,9 @@ pub(crate) struct Run {
     /// Reactors of each server; by default one where there are several servers, otherwise one for each core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     pub(crate) reactors: Option<u64>,
+    /// Have each server turn away who comes beyond so many; they are not in the plan
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
     /// The most processes of each kind, for a process may open so many files and no more
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) processes: u64,
@@ -85,6 +88,9 @@ pub(crate) struct Serve {
     /// Ping WebSockets that have been silent for so long
     #[arg(long, value_name = "off|SECONDS", default_value = "off", value_parser = heartbeat)]
     pub(crate) heartbeat: Heartbeat,
+    /// Turn away who comes beyond so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
 }
 
 #[derive(Clone, Debug, Args)]

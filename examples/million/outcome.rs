@@ -24,6 +24,8 @@ pub(crate) struct Outcome {
     /// Attempts that came to nothing and were made anew, and connections that were lost, by reason.
     pub(crate) retries: BTreeMap<String, u64>,
     pub(crate) lost: BTreeMap<String, u64>,
+    /// Connections that the servers closed at once, having no room for them.
+    pub(crate) turned_away: u64,
     pub(crate) wrong: u64,
     pub(crate) first_wrong: Option<String>,
     pub(crate) pings: u64,
@@ -194,6 +196,7 @@ impl Outcome {
             "slopes": self.slopes().iter().map(|(from, to)| slope(from, to)).collect::<Vec<_>>(),
             "retries": self.retries,
             "lost": self.lost,
+            "turned_away": self.turned_away,
             "verification": { "wrong_connections": self.wrong, "first": self.first_wrong },
             "pings_answered": self.pings,
             "rounds": self.rounds.iter().map(|round| round.json(plan.servers)).collect::<Vec<_>>(),
@@ -201,6 +204,7 @@ impl Outcome {
                 "syn_retransmits": self.tcp.syn_retransmits,
                 "listen_overflows": self.tcp.listen_overflows,
                 "listen_drops": self.tcp.listen_drops,
+                "backlog_drops": self.tcp.backlog_drops,
                 "time_wait_left": self.time_wait,
             },
             "machine": {

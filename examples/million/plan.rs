@@ -25,6 +25,9 @@ const PROCESS_BYTES: u64 = 2_500_000;
 /// Connects under way from all clients together.
 const UNDER_WAY: u64 = 2_048;
 
+/// Packets that wait where a million talk at once: with 1,000 places some are dropped, and sent again later and later.
+const PACKETS: u64 = 10_000;
+
 /// What a reactor can hold.
 const MOST: u64 = 1 << 24;
 
@@ -50,6 +53,10 @@ pub(crate) struct Machine {
     pub(crate) ports: u64,
     /// Connections that may wait to be accepted (`net.core.somaxconn`).
     pub(crate) somaxconn: u64,
+    /// Places in the epolls of all processes of a user (`fs.epoll.max_user_watches`).
+    pub(crate) watches: u64,
+    /// Packets that may wait for each core, those of the loopback too (`net.core.netdev_max_backlog`).
+    pub(crate) packets: u64,
     /// Pages that the buffers of all TCP sockets may take (the third of `net.ipv4.tcp_mem`).
     pub(crate) tcp_pages: u64,
     /// Connections that conntrack may follow, and follows; nothing where it does not follow those of the loopback.
@@ -207,19 +214,28 @@ fn limits(machine: &Machine, wanted: &Wanted, asked: u64) -> Vec<Limit> {
 
     let other_files = machine.files_in_use + 40 * wanted.processes.min(64);
     let needed = 2 * asked + other_files;
-    let lift = format!("sysctl -w fs.file-max={needed}");
+    let lift = format!("sudo sysctl -w fs.file-max={needed}");
     meet(
         machine.file_max.saturating_sub(other_files) / 2,
         limit("fs.file-max", machine.file_max, needed, lift),
     );
 
+    // Each end has one, and each process some for itself.
+    let other_watches = 2 * REACTOR_FILES * wanted.processes;
+    let needed = 2 * asked + other_watches;
+    let lift = format!("sudo sysctl -w fs.epoll.max_user_watches={needed}");
+    meet(
+        machine.watches.saturating_sub(other_watches) / 2,
+        limit("fs.epoll.max_user_watches", machine.watches, needed, lift),
+    );
+
     if wanted.transport != Transport::Unix {
         let each = per_source(machine.ports);
         let needed = (asked.div_ceil(SOURCES) * 100).div_ceil(PER_SOURCE_PERCENT_OF_PORTS);
-        let lift = "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned();
+        let lift = "sudo sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned();
         meet(each * SOURCES, limit("net.ipv4.ip_local_port_range (ports)", machine.ports, needed, lift));
         if let Some((most, now)) = machine.conntrack {
-            let lift = format!("sysctl -w net.netfilter.nf_conntrack_max={}", asked + now);
+            let lift = format!("sudo sysctl -w net.netfilter.nf_conntrack_max={}", asked + now);
             meet(most.saturating_sub(now), limit("net.netfilter.nf_conntrack_max", most, asked + now, lift));
         }
     }
@@ -251,12 +267,18 @@ fn detours(machine: &Machine, wanted: &Wanted, connections: u64, servers: u64) -
         // A quarter of them with a page unread, at the height of a broadcast.
         let pages = connections / 4;
         let effect = "the broadcast to all is slower, or sheds";
-        let lift = format!("sysctl -w net.ipv4.tcp_mem=\"{} {} {}\"", pages / 2, pages / 4 * 3, pages);
+        let lift = format!("sudo sysctl -w net.ipv4.tcp_mem=\"{} {} {}\"", pages / 2, pages / 4 * 3, pages);
         meet("net.ipv4.tcp_mem (pages)", machine.tcp_pages, pages, effect, lift);
+        let packets = PACKETS.min(connections / 10);
+        let effect = "packets are dropped and sent again: connects, answers and the broadcast come later";
+        let lift = format!("sudo sysctl -w net.core.netdev_max_backlog={packets}");
+        meet("net.core.netdev_max_backlog (packets)", machine.packets, packets, effect, lift);
     }
+    // Half of the places are used.
+    let backlog = (2 * UNDER_WAY.min(connections)).div_ceil(servers.max(1));
     let effect = "fewer connects under way at once";
-    let lift = "sysctl -w net.core.somaxconn=4096".to_owned();
-    meet("net.core.somaxconn", machine.somaxconn, 1024, effect, lift);
+    let lift = format!("sudo sysctl -w net.core.somaxconn={backlog}");
+    meet("net.core.somaxconn", machine.somaxconn, backlog, effect, lift);
     found
 }
 
@@ -276,7 +298,8 @@ fn files_needed(files: u64, reserved: u64, wanted: &Wanted, asked: u64) -> u64 {
 }
 
 fn more_files(needed: u64, nr_open: u64) -> String {
-    let first = if needed > nr_open { format!("sysctl -w fs.nr_open={needed}; ") } else { String::new() };
+    let first =
+        if needed > nr_open { format!("sudo sysctl -w fs.nr_open={needed}; ") } else { String::new() };
     format!("{first}ulimit -n {needed} (as root, or LimitNOFILE={needed} in the systemd unit)")
 }
 

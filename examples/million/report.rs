@@ -145,6 +145,9 @@ fn results(outcome: &Outcome) -> Vec<(String, String)> {
             add(name, format!("{} {why}", grouped(*times)));
         }
     }
+    if outcome.turned_away > 0 {
+        add("turned away", format!("{} by servers that were full", grouped(outcome.turned_away)));
+    }
     if let Some(first) = &outcome.first_wrong {
         add("wrong", format!("on {} connections; {first}", grouped(outcome.wrong)));
     }

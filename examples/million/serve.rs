@@ -42,6 +42,9 @@ pub(crate) fn serve(options: &Serve) -> Result<(), AnyError> {
     if let Some(reactors) = options.reactors {
         builder = builder.reactors(reactors);
     }
+    if let Some(most) = options.max_connections {
+        builder = builder.max_connections(most as usize);
+    }
     if !options.listen.starts_with("unix:") {
         // Other servers may share the address, and no main reactor need hand over.
         builder = builder.reuse_port(true);

@@ -58,6 +58,9 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
             text.add(name, format!("{} {why}", grouped(*times)));
         }
     }
+    if outcome.turned_away > 0 {
+        text.add("turned away", format!("{} by servers that were full", grouped(outcome.turned_away)));
+    }
     if let Some(first) = &outcome.first_wrong {
         text.add("WRONG", format!("on {} connections; {first}", grouped(outcome.wrong)));
     }
@@ -185,10 +188,11 @@ pub(crate) fn mb(bytes: u64) -> String {
 
 pub(crate) fn kernel(outcome: &Outcome) -> String {
     format!(
-        "{} SYN retransmits, {} listen overflows, {} listen drops; {} ports in TIME_WAIT at the end",
+        "{} SYN retransmits, {} listen overflows, {} listen drops, {} backlog drops; {} ports in TIME_WAIT at the end",
         grouped(outcome.tcp.syn_retransmits),
         grouped(outcome.tcp.listen_overflows),
         grouped(outcome.tcp.listen_drops),
+        grouped(outcome.tcp.backlog_drops),
         grouped(outcome.time_wait),
     )
 }

@@ -36,6 +36,8 @@ fn roomy() -> Machine {
         files_in_use: 1_000,
         ports: 28_232,
         somaxconn: 4_096,
+        watches: 5_000_000,
+        packets: 10_000,
         tcp_pages: 1 << 22,
         conntrack: None,
         memory: 64 << 30,
@@ -90,20 +92,31 @@ fn servers_on_one_address_have_room_for_an_uneven_share() {
 
 #[test]
 fn each_limit_is_named_with_what_it_allows_and_what_lifts_it() {
-    let cases: [(&str, Machine, u64, &str); 5] = [
+    let cases: [(&str, Machine, u64, &str); 6] = [
         ("files per process (RLIMIT_NOFILE)", Machine { files: 300, ..roomy() }, 8_614, "ulimit -n "),
-        ("fs.file-max", Machine { file_max: 103_560, ..roomy() }, 50_000, "sysctl -w fs.file-max=2003560"),
+        (
+            "fs.file-max",
+            Machine { file_max: 103_560, ..roomy() },
+            50_000,
+            "sudo sysctl -w fs.file-max=2003560",
+        ),
+        (
+            "fs.epoll.max_user_watches",
+            Machine { watches: 402_048, ..roomy() },
+            200_000,
+            "sudo sysctl -w fs.epoll.max_user_watches=2002048",
+        ),
         (
             "net.ipv4.ip_local_port_range (ports)",
             Machine { ports: 3, ..roomy() },
             62_500,
-            "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"",
+            "sudo sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"",
         ),
         (
             "net.netfilter.nf_conntrack_max",
             Machine { conntrack: Some((262_144, 144)), ..roomy() },
             262_000,
-            "sysctl -w net.netfilter.nf_conntrack_max=1000144",
+            "sudo sysctl -w net.netfilter.nf_conntrack_max=1000144",
         ),
         (
             "memory available (bytes)",
@@ -123,12 +136,49 @@ fn each_limit_is_named_with_what_it_allows_and_what_lifts_it() {
         let lifted = match name {
             "files per process (RLIMIT_NOFILE)" => Machine { files: met.needed, ..machine },
             "fs.file-max" => Machine { file_max: met.needed, ..machine },
+            "fs.epoll.max_user_watches" => Machine { watches: met.needed, ..machine },
             "net.ipv4.ip_local_port_range (ports)" => Machine { ports: met.needed, ..machine },
             "net.netfilter.nf_conntrack_max" => Machine { conntrack: Some((met.needed, 144)), ..machine },
             _ => Machine { memory_available: met.needed, ..machine },
         };
         assert_eq!(Plan::new(&lifted, &wanted(1_000_000)).connections, 1_000_000, "{name}");
     }
+}
+
+#[test]
+fn what_only_costs_is_told_too_and_stops_nothing() {
+    for (name, machine, needed, lift) in [
+        (
+            "net.core.netdev_max_backlog (packets)",
+            Machine { packets: 1_000, ..roomy() },
+            10_000,
+            "sudo sysctl -w net.core.netdev_max_backlog=10000",
+        ),
+        (
+            "net.core.somaxconn",
+            Machine { somaxconn: 128, ..roomy() },
+            4_096,
+            "sudo sysctl -w net.core.somaxconn=4096",
+        ),
+        (
+            "net.ipv4.tcp_mem (pages)",
+            Machine { tcp_pages: 200_000, ..roomy() },
+            250_000,
+            "sudo sysctl -w net.ipv4.tcp_mem=\"125000 187500 250000\"",
+        ),
+    ] {
+        let plan = Plan::new(&machine, &wanted(1_000_000));
+        assert_eq!((plan.connections, limits(&plan)), (1_000_000, vec![(name, None)]));
+        let met = &plan.limits[0];
+        assert_eq!((met.needed, met.lift.as_str()), (needed, lift));
+        assert!(!met.effect.is_empty(), "{name}");
+    }
+    // A few connections need no more than there is anywhere.
+    let small = Machine { packets: 1_000, somaxconn: 128, tcp_pages: 2_000, ..roomy() };
+    assert_eq!(limits(&Plan::new(&small, &wanted(64))), []);
+    // Unix sockets send no packets.
+    let over_unix = Wanted { transport: Transport::Unix, ..wanted(1_000_000) };
+    assert_eq!(limits(&Plan::new(&Machine { packets: 1, tcp_pages: 1, ..roomy() }, &over_unix)), []);
 }
 
 #[test]
@@ -157,6 +207,8 @@ fn a_machine_without_room_allows_nothing_and_does_not_panic() {
         files_in_use: 0,
         ports: 0,
         somaxconn: 0,
+        watches: 0,
+        packets: 0,
         tcp_pages: 0,
         conntrack: Some((0, 5)),
         memory: 0,
@@ -259,6 +311,8 @@ fn two_thousand_come_and_go(to: &str) {
 
     assert_rounds(&results, 1, 2000);
     let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("<h2>Memory of the servers when all but one are gone</h2>"));
+
     assert_eq!(page.matches("<svg").count(), 4);
     let without_names = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
     for loads in ["http://", "https://", "<script", "<link", "<img", "@import", "url(", "src="] {
@@ -319,6 +373,40 @@ fn they_come_and_go_as_often_as_asked_and_memory_is_looked_at_each_time() {
         }
         // What was there only once is not told for each.
         assert_eq!(results["plateaus"].as_array().unwrap().len(), 1);
+        assert_none_is_left(&name);
+    }
+}
+
+#[test]
+fn servers_that_are_full_are_told_of_and_those_that_are_in_stay() {
+    for to in ["ws", "tcp", "unix"] {
+        let name = format!("full-{to}");
+        let options = [
+            "--connections=1000",
+            "--to",
+            to,
+            "--max-connections=300",
+            "--reactors=1",
+            "--at=200",
+            "--hold=0.2",
+        ];
+        let ended = run(million(&name, &options).args(["--within=28", "--json"]));
+        let results = results(&ended);
+        assert_eq!((ended.code, &results["ok"]), (Some(1), &Value::Bool(false)), "{}", ended.err);
+        let why = results["stopped_by"].as_str().unwrap();
+        assert!(
+            why.starts_with("the servers are full: they have 300 connections, and turned away "),
+            "{why}"
+        );
+        assert!(ended.err.contains("STOPPED      the servers are full"), "{}", ended.err);
+        assert!(results["turned_away"].as_u64().unwrap() > 0, "{results:#}");
+        assert_eq!(results["connections"]["opened"], 300);
+        // Those that are there are served as ever, and none of them is lost to the crowd.
+        let plateau = &results["plateaus"][1];
+        assert_eq!((&plateau["connections"], &plateau["broadcast"]["delivered"]), (&300.into(), &300.into()));
+        assert_eq!(plateau["talk"]["answered"], plateau["talk"]["sent"]);
+        assert_eq!(results["lost"].as_object().unwrap().len(), 0, "{results:#}");
+        assert_rounds(&results, 1, 300);
         assert_none_is_left(&name);
     }
 }
@@ -415,6 +503,7 @@ fn what_cannot_be_is_told_before_anything_starts() {
         (&["--within=0.5"], "--within 0.5: expected 1 to 86400 seconds"),
         (&["--rounds=0"], "0 is not in 1..=10"),
         (&["--rounds=11"], "11 is not in 1..=10"),
+        (&["--max-connections=0"], "0 is not in 1.."),
         (&["--heartbeat=1"], "--heartbeat: only with --to ws"),
         (&["--to=ws", "--heartbeat=often"], "expected `off`, or seconds"),
     ] {

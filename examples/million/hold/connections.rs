@@ -40,11 +40,7 @@ impl Holder {
         {
             let fd = match self.dial.begin() {
                 Ok(fd) => fd,
-                Err(Refused::Ever(errno)) => {
-                    self.status.stuck = Some(format!("{errno} after {} connections", self.sockets.len()));
-                    self.target = 0;
-                    return self.say_status();
-                }
+                Err(Refused::Ever(errno)) => return self.get_stuck(&errno.to_string()),
                 Err(refused) => return self.retry(&refused.errno().to_string()),
             };
             let slot = self.vacant.pop().unwrap_or_else(|| {
@@ -66,8 +62,18 @@ impl Holder {
                 self.poll.registry().register(&mut SourceFd(&fd), Token(slot as usize), interest)
             {
                 self.failed(slot, &error.to_string());
+                if error.raw_os_error() == Some(Errno::ENOSPC as i32) {
+                    return self.get_stuck("no more epoll watches (fs.epoll.max_user_watches)");
+                }
             }
         }
+    }
+
+    /// This process can have no more, whoever is asked.
+    fn get_stuck(&mut self, why: &str) {
+        self.status.stuck = Some(format!("{why} after {} connections", self.status.open));
+        self.target = 0;
+        self.say_status();
     }
 
     /// Sends the greeting, if the connection is there.
