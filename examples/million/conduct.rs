@@ -5,16 +5,11 @@ mod stay;
 
 use std::{
     collections::BTreeMap,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    thread,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
-use wheelhouse_examples::{AnyError, grouped, raise_file_limit};
+use wheelhouse_examples::{AnyError, findings::on_interrupt, grouped, raise_file_limit};
 
 use crate::{
     crew::{Crew, Told, about_resident_of, resident_of},
@@ -48,7 +43,10 @@ const COMING_DOWN: Duration = Duration::from_secs(30);
 pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<Outcome, AnyError> {
     raise_file_limit()?;
     let (tell, told) = channel();
-    interrupt(tell.clone())?;
+    let interrupted = tell.clone();
+    on_interrupt(move || {
+        let _ = interrupted.send(Told::Interrupted);
+    })?;
     let begun = Instant::now();
     let mut conductor = Conductor {
         options,
@@ -72,20 +70,6 @@ pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<O
     let plateaus = conductor.climb();
     let rounds = conductor.rounds(plateaus.iter().map(|plateau| plateau.ramp).sum());
     Ok(conductor.outcome(plateaus, rounds))
-}
-
-/// The first signal ends the run early, the second one ends the process.
-fn interrupt(tell: Sender<Told>) -> Result<(), AnyError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for (earlier, signal) in signals.forever().enumerate() {
-            if earlier > 0 {
-                std::process::exit(128 + signal);
-            }
-            let _ = tell.send(Told::Interrupted);
-        }
-    })?;
-    Ok(())
 }
 
 struct Conductor<'a> {

@@ -25,18 +25,17 @@ mod table;
 mod talk;
 mod wire;
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Parser as _;
-use wheelhouse_examples::{AnyError, end};
+use wheelhouse_examples::{
+    AnyError, end,
+    findings::{Findings, tell},
+};
 
 use crate::{
     options::{Command, Options, Run},
+    outcome::Outcome,
     plan::Plan,
 };
 
@@ -61,34 +60,27 @@ fn run(options: &Run) -> Result<ExitCode, AnyError> {
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = conduct::conduct(options, &machine, &plan)?;
-    let table = table::outcome(&outcome);
-    match &options.json {
-        Some(path) => {
-            eprint!("{table}");
-            write_json(path, &outcome.json())?;
-        }
-        None => {
-            let _ = write!(io::stdout(), "{table}");
-        }
-    }
-    if let Some(path) = &options.report {
-        fs::write(path, report::page(&outcome)?)
-            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        eprintln!("report: {}", path.display());
-    }
-    Ok(match (outcome.interrupted, outcome.is_good()) {
-        (true, _) => ExitCode::from(130),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::FAILURE,
-    })
+    tell(&outcome, options.json.as_deref(), options.report.as_deref())
 }
 
-/// One line on standard output, for whoever reads a console; readable in a file.
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), AnyError> {
-    if path == Path::new("-") {
-        let _ = writeln!(io::stdout(), "{value}");
-        return Ok(());
+impl Findings for Outcome {
+    fn table(&self) -> String {
+        table::outcome(self)
     }
-    Ok(fs::write(path, format!("{value:#}\n"))
-        .map_err(|e| format!("cannot write {}: {e}", path.display()))?)
+
+    fn json(&self) -> serde_json::Value {
+        self.json()
+    }
+
+    fn page(&self) -> Result<String, AnyError> {
+        report::page(self)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    fn is_good(&self) -> bool {
+        self.is_good()
+    }
 }
