@@ -28,14 +28,10 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use wheelhouse_examples::{
-    AnyError, end,
-    findings::{Findings, tell},
-};
+use wheelhouse_examples::{AnyError, end, findings::Findings};
 
 use crate::{
     options::{Command, Options, Run},
-    outcome::Outcome,
     plan::Plan,
 };
 
@@ -60,27 +56,11 @@ fn run(options: &Run) -> Result<ExitCode, AnyError> {
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = conduct::conduct(options, &machine, &plan)?;
-    tell(&outcome, options.json.as_deref(), options.report.as_deref())
-}
-
-impl Findings for Outcome {
-    fn table(&self) -> String {
-        table::outcome(self)
-    }
-
-    fn json(&self) -> serde_json::Value {
-        self.json()
-    }
-
-    fn page(&self) -> Result<String, AnyError> {
-        report::page(self)
-    }
-
-    fn is_interrupted(&self) -> bool {
-        self.interrupted
-    }
-
-    fn is_good(&self) -> bool {
-        self.is_good()
-    }
+    let findings = Findings {
+        table: table::outcome(&outcome),
+        json: outcome.json(),
+        is_good: outcome.is_good(),
+        is_interrupted: outcome.interrupted,
+    };
+    findings.tell(options.json.as_deref(), options.report.as_deref(), || report::page(&outcome))
 }

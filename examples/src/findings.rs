@@ -18,58 +18,52 @@ use signal_hook::{
 use crate::{AnyError, say};
 
 /// What a program that measures found.
-pub trait Findings {
+pub struct Findings {
     /// For a terminal.
-    fn table(&self) -> String;
-
+    pub table: String,
     /// All of it.
-    fn json(&self) -> Value;
-
-    /// A page that is complete in itself.
-    ///
-    /// # Errors
-    /// What drawing came to.
-    fn page(&self) -> Result<String, AnyError>;
-
-    /// Whether somebody ended it before its time.
-    fn is_interrupted(&self) -> bool;
-
+    pub json: Value,
     /// Whether everything was as it should be.
-    fn is_good(&self) -> bool;
+    pub is_good: bool,
+    /// Whether somebody ended it before its time.
+    pub is_interrupted: bool,
 }
 
-/// Tells it all: the table on standard output; JSON to a file, or in one line to standard output where the path is `-`, and
-/// the table then to standard error; the page to a file. The exit code is 0 when it is good, 1 when not, 130 when
-/// interrupted.
-///
-/// # Errors
-/// A file that cannot be written, by name, or what drawing came to.
-pub fn tell(
-    findings: &impl Findings,
-    json: Option<&Path>,
-    report: Option<&Path>,
-) -> Result<ExitCode, AnyError> {
-    match json {
-        None => {
-            let _ = write!(io::stdout(), "{}", findings.table());
-        }
-        Some(path) => {
-            eprint!("{}", findings.table());
-            match path == Path::new("-") {
-                true => say(findings.json()),
-                false => write_file(path, &format!("{:#}\n", findings.json()))?,
+impl Findings {
+    /// Tells it all: the table on standard output; JSON to a file, or in one line to standard output where the path is `-`,
+    /// and the table then to standard error; the page, drawn if it is wanted, to a file. The exit code is 0 when it is good,
+    /// 1 when not, 130 when interrupted.
+    ///
+    /// # Errors
+    /// A file that cannot be written, by name, or what drawing came to.
+    pub fn tell(
+        &self,
+        json: Option<&Path>,
+        report: Option<&Path>,
+        page: impl FnOnce() -> Result<String, AnyError>,
+    ) -> Result<ExitCode, AnyError> {
+        match json {
+            None => {
+                let _ = write!(io::stdout(), "{}", self.table);
+            }
+            Some(path) => {
+                eprint!("{}", self.table);
+                match path == Path::new("-") {
+                    true => say(&self.json),
+                    false => write_file(path, &format!("{:#}\n", self.json))?,
+                }
             }
         }
+        if let Some(path) = report {
+            write_file(path, &page()?)?;
+            eprintln!("report: {}", path.display());
+        }
+        Ok(match (self.is_interrupted, self.is_good) {
+            (true, _) => ExitCode::from(130),
+            (false, true) => ExitCode::SUCCESS,
+            (false, false) => ExitCode::FAILURE,
+        })
     }
-    if let Some(path) = report {
-        write_file(path, &findings.page()?)?;
-        eprintln!("report: {}", path.display());
-    }
-    Ok(match (findings.is_interrupted(), findings.is_good()) {
-        (true, _) => ExitCode::from(130),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::FAILURE,
-    })
 }
 
 /// Calls `end` at the first SIGINT or SIGTERM, on a thread of its own; the second one ends the process.

@@ -28,12 +28,9 @@ mod trust;
 use std::process::ExitCode;
 
 use clap::Parser;
-use wheelhouse_examples::{
-    AnyError, end,
-    findings::{Findings, tell},
-};
+use wheelhouse_examples::{AnyError, end, findings::Findings};
 
-use crate::{options::Options, summary::Summary};
+use crate::options::Options;
 
 fn main() -> ExitCode {
     match stress(Options::parse()) {
@@ -44,27 +41,12 @@ fn main() -> ExitCode {
 
 fn stress(options: Options) -> Result<ExitCode, AnyError> {
     options.check()?;
-    tell(&run::run(&options)?, options.json.as_deref(), options.report.as_deref())
-}
-
-impl Findings for Summary {
-    fn table(&self) -> String {
-        self.table()
-    }
-
-    fn json(&self) -> serde_json::Value {
-        self.json()
-    }
-
-    fn page(&self) -> Result<String, AnyError> {
-        report::page(self)
-    }
-
-    fn is_interrupted(&self) -> bool {
-        self.interrupted
-    }
-
-    fn is_good(&self) -> bool {
-        self.is_good()
-    }
+    let summary = run::run(&options)?;
+    let findings = Findings {
+        table: summary.table(),
+        json: summary.json(),
+        is_good: summary.is_good(),
+        is_interrupted: summary.interrupted,
+    };
+    findings.tell(options.json.as_deref(), options.report.as_deref(), || report::page(&summary))
 }
