@@ -25,7 +25,7 @@ const PROCESS_BYTES: u64 = 2_500_000;
 /// Connects under way from all clients together.
 const UNDER_WAY: u64 = 2_048;
 
-/// Packets that wait where a million talk at once: with 1,000 places some are dropped, and sent again later and later.
+/// Packets that wait where a million hear a word at once, on a slow machine: see `docs/million.md`.
 const PACKETS: u64 = 10_000;
 
 /// What a reactor can hold.
@@ -270,7 +270,7 @@ fn detours(machine: &Machine, wanted: &Wanted, connections: u64, servers: u64) -
         let lift = format!("sudo sysctl -w net.ipv4.tcp_mem=\"{} {} {}\"", pages / 2, pages / 4 * 3, pages);
         meet("net.ipv4.tcp_mem (pages)", machine.tcp_pages, pages, effect, lift);
         let packets = PACKETS.min(connections / 10);
-        let effect = "packets are dropped and sent again: connects, answers and the broadcast come later";
+        let effect = "packets may be dropped: they are sent again, each time later";
         let lift = format!("sudo sysctl -w net.core.netdev_max_backlog={packets}");
         meet("net.core.netdev_max_backlog (packets)", machine.packets, packets, effect, lift);
     }
