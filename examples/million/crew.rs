@@ -71,8 +71,7 @@ impl Crew {
         let url = match (options.to, self.members.first().and_then(|first| first.url.clone())) {
             (Transport::Unix, _) => format!("unix:{}", self.path(self.servers)?.display()),
             (_, Some(url)) => url,
-            (Transport::Tcp, None) => "tcp://127.0.0.1:0".to_owned(),
-            (Transport::Ws, None) => "ws://127.0.0.1:0".to_owned(),
+            (to, None) => format!("{to}://127.0.0.1:0"),
         };
         let heartbeat = options.heartbeat.map_or("off".to_owned(), |every| every.as_secs_f64().to_string());
         let reactors = plan.reactors.to_string();

@@ -20,9 +20,14 @@ mod pattern;
 mod plan;
 mod progress;
 mod report;
+#[path = "../stress/secure.rs"]
+#[allow(dead_code, reason = "the load uses all of it")]
+mod secure;
 mod serve;
 mod table;
 mod talk;
+#[path = "../stress/trust.rs"]
+mod trust;
 mod wire;
 
 use std::process::ExitCode;

@@ -79,7 +79,7 @@ pub(crate) struct Run {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Serve {
-    /// Where to listen: tcp or ws://HOST:PORT, unix:/PATH
+    /// Where to listen: tcp, tls, ws or wss://HOST:PORT, unix:/PATH
     #[arg(long, value_name = "URL")]
     pub(crate) listen: String,
     /// Sub-reactors; by default one for each core
@@ -95,7 +95,7 @@ pub(crate) struct Serve {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Hold {
-    /// The servers, which take turns: tcp or ws://127.0.0.1:PORT, unix:/PATH
+    /// The servers, which take turns: tcp, tls, ws or wss://127.0.0.1:PORT, unix:/PATH
     #[arg(long, value_name = "URL", required = true)]
     pub(crate) to: Vec<String>,
     /// The number of its first connection, by which its bytes differ from those of other clients
@@ -141,8 +141,8 @@ impl Run {
         bounds("--within", self.within, 1.0, 86_400.0)?;
         if let Some(every) = self.heartbeat {
             bounds("--heartbeat", every, 0.1, 3600.0)?;
-            if self.to != Transport::Ws {
-                return bad("--heartbeat: only with --to ws, for bytes have no pings".to_owned());
+            if !self.to.is_websocket() {
+                return bad("--heartbeat: only with --to ws or wss, for bytes have no pings".to_owned());
             }
         }
         if !self.at.is_sorted_by(|a, b| a < b) {
@@ -203,7 +203,7 @@ fn heartbeat(text: &str) -> Result<Heartbeat, String> {
 
 impl ValueEnum for Transport {
     fn value_variants<'a>() -> &'a [Transport] {
-        &[Transport::Tcp, Transport::Unix, Transport::Ws]
+        &[Transport::Tcp, Transport::Tls, Transport::Unix, Transport::Ws, Transport::Wss]
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {

@@ -20,10 +20,15 @@ const CHILD_FILES: u64 = 2;
 /// What a pair takes in the kernel (two sockets with their inodes, names, files and places in an epoll) and in both
 /// processes, and what a process takes without connections.
 const PAIR_BYTES: u64 = 8_000;
+
+/// What TLS takes besides: 3,100 in the server, 8,500 in the client.
+const TLS_BYTES: u64 = 12_000;
+
 const PROCESS_BYTES: u64 = 2_500_000;
 
-/// Connects under way from all clients together.
+/// Connects under way from all clients together. A handshake of TLS takes as long as some twenty of a WebSocket.
 const UNDER_WAY: u64 = 2_048;
+const UNDER_WAY_WITH_TLS: u64 = 256;
 
 /// Packets that wait where a million hear a word at once, on a slow machine: see `docs/million.md`.
 const PACKETS: u64 = 10_000;
@@ -34,8 +39,10 @@ const MOST: u64 = 1 << 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tcp,
+    Tls,
     Unix,
     Ws,
+    Wss,
 }
 
 /// What the system says about itself.
@@ -124,7 +131,7 @@ impl Plan {
         let share = connections.div_ceil(clients);
         let sources =
             if wanted.transport == Transport::Unix { 0 } else { share.div_ceil(per_source(machine.ports)) };
-        let window = UNDER_WAY.min(machine.somaxconn.max(8) * servers / 2) / clients;
+        let window = wanted.transport.under_way().min(machine.somaxconn.max(8) * servers / 2) / clients;
         limits.extend(detours(machine, wanted, connections, servers));
         limits.sort_by_key(|limit| limit.allows.unwrap_or(u64::MAX));
         Plan { connections, servers, clients, reactors, sources, window: window.max(4), limits }
@@ -175,7 +182,7 @@ fn capacity(files: u64, reserved: u64, transport: Transport) -> u64 {
     match transport {
         // Each has a path of its own, and gets exactly its share.
         Transport::Unix => files.saturating_sub(reserved),
-        Transport::Tcp | Transport::Ws => shared_capacity(files, reserved),
+        _ => shared_capacity(files, reserved),
     }
 }
 
@@ -242,9 +249,9 @@ fn limits(machine: &Machine, wanted: &Wanted, asked: u64) -> Vec<Limit> {
 
     let usable = machine.memory_available.saturating_sub(machine.memory / 10);
     let processes = 2 * asked.div_ceil(files.max(1)).min(wanted.processes);
-    let needed = asked * PAIR_BYTES + processes * PROCESS_BYTES + machine.memory / 10;
+    let needed = asked * wanted.transport.pair_bytes() + processes * PROCESS_BYTES + machine.memory / 10;
     let lift = "a machine with more memory, or less on this one; a tenth is kept free".to_owned();
-    let allows = usable.saturating_sub(processes * PROCESS_BYTES) / PAIR_BYTES;
+    let allows = usable.saturating_sub(processes * PROCESS_BYTES) / wanted.transport.pair_bytes();
     meet(allows, limit("memory available (bytes)", machine.memory_available, needed, lift));
     found
 }
@@ -275,7 +282,7 @@ fn detours(machine: &Machine, wanted: &Wanted, connections: u64, servers: u64) -
         meet("net.core.netdev_max_backlog (packets)", machine.packets, packets, effect, lift);
     }
     // Half of the places are used.
-    let backlog = (2 * UNDER_WAY.min(connections)).div_ceil(servers.max(1));
+    let backlog = (2 * wanted.transport.under_way().min(connections)).div_ceil(servers.max(1));
     let effect = "fewer connects under way at once";
     let lift = format!("sudo sysctl -w net.core.somaxconn={backlog}");
     meet("net.core.somaxconn", machine.somaxconn, backlog, effect, lift);
@@ -304,11 +311,30 @@ fn more_files(needed: u64, nr_open: u64) -> String {
 }
 
 impl Transport {
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    fn is_tls(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    fn pair_bytes(self) -> u64 {
+        if self.is_tls() { PAIR_BYTES + TLS_BYTES } else { PAIR_BYTES }
+    }
+
+    /// Connects under way from all clients together.
+    fn under_way(self) -> u64 {
+        if self.is_tls() { UNDER_WAY_WITH_TLS } else { UNDER_WAY }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
             Transport::Unix => "unix",
             Transport::Ws => "ws",
+            Transport::Wss => "wss",
         }
     }
 }
