@@ -118,7 +118,7 @@ impl Conductor<'_> {
         }
         self.wait(until, |all| all.crew.servers().iter().all(|server| server.url.is_some()));
         for client in 0..self.plan.clients {
-            self.crew.start_client(self.plan, client)?;
+            self.crew.start_client(self.options, self.plan, client)?;
         }
         let order = self.crew.order_clients(|_| Order::Status);
         let is_there = self.wait(until, |all| all.crew.clients_have_seen(order));

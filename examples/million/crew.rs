@@ -85,7 +85,7 @@ impl Crew {
     }
 
     /// Starts the client with this number.
-    pub(crate) fn start_client(&mut self, plan: &Plan, client: u64) -> Result<(), AnyError> {
+    pub(crate) fn start_client(&mut self, options: &Run, plan: &Plan, client: u64) -> Result<(), AnyError> {
         let before: u64 = (0..client).map(|client| plan.share(client, plan.connections)).sum();
         let mut arguments = vec!["hold".to_owned()];
         let mut urls: Vec<String> = self.servers().iter().filter_map(|server| server.url.clone()).collect();
@@ -98,7 +98,8 @@ impl Crew {
         let numbers = [
             ("--first", before),
             ("--most", plan.share(client, plan.connections)),
-            ("--source", client * plan.sources),
+            // It takes others in each round.
+            ("--source", client * plan.sources * options.rounds),
             ("--sources", plan.sources),
             ("--window", plan.window),
         ];

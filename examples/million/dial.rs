@@ -50,6 +50,11 @@ impl Dial {
         Ok((Dial { to, first_source, sources, attempts: 0 }, wire))
     }
 
+    /// Goes on from other addresses: ports of those before wait to be used again (TIME_WAIT).
+    pub(crate) fn move_on(&mut self) {
+        self.first_source += self.sources;
+    }
+
     /// Begins a connection; on the loopback it is mostly there when this returns.
     pub(crate) fn begin(&mut self) -> Result<OwnedFd, Refused> {
         let attempt = self.attempts;

@@ -194,6 +194,7 @@ impl Holder {
                 self.is_expecting = false;
                 self.stop();
                 self.closing = Some((keep, 0));
+                self.dial.move_on();
             }
         }
         self.say_status();
