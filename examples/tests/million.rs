@@ -202,7 +202,7 @@ fn servers_that_are_full_are_told_of_and_those_that_are_in_stay() {
 #[test]
 fn silent_websockets_are_pinged_and_answer() {
     let options =
-        ["--connections=300", "--to=ws", "--heartbeat=0.4", "--hold=1", "--at=100", "--within=28", "--json"];
+        ["--connections=300", "--to=ws", "--heartbeat=1", "--hold=2", "--at=100", "--within=28", "--json"];
     let results = results(&run(&mut million("pinged", &options)));
     let quiet = &results["plateaus"][1]["quiet"];
     assert!(quiet["pings_answered"].as_u64().unwrap() >= 300, "{quiet:#}");
