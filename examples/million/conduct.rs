@@ -1,26 +1,22 @@
 //! The conductor: up to each plateau, measured there, and down again, with a bound on all of it.
 
+mod round;
 mod stay;
 
 use std::{
     collections::BTreeMap,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    thread,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
-use wheelhouse_examples::{AnyError, raise_file_limit};
+use wheelhouse_examples::{AnyError, findings::on_interrupt, grouped, raise_file_limit};
 
 use crate::{
     crew::{Crew, Told, about_resident_of, resident_of},
     machine::{Memory, Resident, Tcp, available, time_wait},
     options::Run,
     orders::Order,
-    outcome::{Afterwards, Footprint, Outcome, Plateau, Sample},
+    outcome::{Footprint, Outcome, Plateau, Round, Sample},
     plan::{Machine, Plan},
     progress::Progress,
     talk::Tally,
@@ -35,19 +31,22 @@ const STARTING: Duration = Duration::from_secs(60);
 /// When no connection has come for so long, none will.
 const STALLED: Duration = Duration::from_secs(20);
 
+/// When none has come for so long, and servers turn away who asks, they are full.
+const FULL: Duration = Duration::from_secs(5);
+
 /// How long the servers' count may differ from the clients', and answers may be on their way.
 const SETTLING: Duration = Duration::from_secs(10);
 
 /// Kept from the time there is, so that all can be closed and looked at again; at most a quarter.
 const COMING_DOWN: Duration = Duration::from_secs(30);
 
-/// How long memory may take to come back: the server gives it back in slices, emulated 2 MB a second.
-const COMING_BACK: Duration = Duration::from_secs(60);
-
 pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<Outcome, AnyError> {
     raise_file_limit()?;
     let (tell, told) = channel();
-    interrupt(tell.clone())?;
+    let interrupted = tell.clone();
+    on_interrupt(move || {
+        let _ = interrupted.send(Told::Interrupted);
+    })?;
     let begun = Instant::now();
     let mut conductor = Conductor {
         options,
@@ -69,23 +68,8 @@ pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<O
     };
     conductor.muster()?;
     let plateaus = conductor.climb();
-    let height = resident_of(conductor.crew.servers());
-    let afterwards = conductor.come_down(height);
-    Ok(conductor.outcome(plateaus, afterwards))
-}
-
-/// The first signal ends the run early, the second one ends the process.
-fn interrupt(tell: Sender<Told>) -> Result<(), AnyError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for (earlier, signal) in signals.forever().enumerate() {
-            if earlier > 0 {
-                std::process::exit(128 + signal);
-            }
-            let _ = tell.send(Told::Interrupted);
-        }
-    })?;
-    Ok(())
+    let rounds = conductor.rounds(plateaus.iter().map(|plateau| plateau.ramp).sum());
+    Ok(conductor.outcome(plateaus, rounds))
 }
 
 struct Conductor<'a> {
@@ -134,7 +118,7 @@ impl Conductor<'_> {
         }
         self.wait(until, |all| all.crew.servers().iter().all(|server| server.url.is_some()));
         for client in 0..self.plan.clients {
-            self.crew.start_client(self.plan, client)?;
+            self.crew.start_client(self.options, self.plan, client)?;
         }
         let order = self.crew.order_clients(|_| Order::Status);
         let is_there = self.wait(until, |all| all.crew.clients_have_seen(order));
@@ -155,22 +139,29 @@ impl Conductor<'_> {
     }
 
     fn climb(&mut self) -> Vec<Plateau> {
+        self.keeping_time_to_come_down(|all| {
+            let mut plateaus = Vec::new();
+            for target in all.options.plateaus(all.plan.connections) {
+                let (begun, before) = (Instant::now(), all.crew.open());
+                all.ramp(target);
+                let ramp = begun.elapsed();
+                let plateau = all.measure(ramp, before);
+                all.progress.note(&crate::table::plateau(&plateau));
+                plateaus.push(plateau);
+                if all.is_cut || all.stopped_by.is_some() {
+                    break;
+                }
+            }
+            plateaus
+        })
+    }
+
+    fn keeping_time_to_come_down<T>(&mut self, climb: impl FnOnce(&mut Self) -> T) -> T {
         let end = self.until;
         self.until -= COMING_DOWN.min(self.options.within / 4);
-        let mut plateaus = Vec::new();
-        for target in self.options.plateaus(self.plan.connections) {
-            let (begun, before) = (Instant::now(), self.crew.open());
-            self.ramp(target);
-            let ramp = begun.elapsed();
-            let plateau = self.measure(ramp, before);
-            self.progress.note(&crate::table::plateau(&plateau));
-            plateaus.push(plateau);
-            if self.is_cut || self.stopped_by.is_some() {
-                break;
-            }
-        }
+        let outcome = climb(self);
         self.until = end;
-        plateaus
+        outcome
     }
 
     fn ramp(&mut self, target: u64) {
@@ -179,6 +170,7 @@ impl Conductor<'_> {
         let plan = self.plan;
         let order = self.crew.order_clients(|client| Order::Open(plan.share(client, target)));
         let mut best = (self.crew.open(), Instant::now());
+        let mut turned_away = None;
         loop {
             let is_there = self.wait(self.until.min(Instant::now() + SAMPLE), |all| {
                 let done = |(client, member): (usize, &crate::crew::Member)| {
@@ -194,10 +186,12 @@ impl Conductor<'_> {
             }
             let open = self.crew.open();
             if open > best.0 {
-                best = (open, Instant::now());
+                (best, turned_away) = ((open, Instant::now()), None);
             }
             if best.1.elapsed() > STALLED {
                 self.stop(format!("no connection more came in {} s", STALLED.as_secs()));
+            } else if best.1.elapsed() > FULL {
+                turned_away = self.look_whether_full(turned_away);
             }
             if available() < self.machine.memory / 10 {
                 self.stop("memory: less than a tenth of it is left".to_owned());
@@ -214,47 +208,22 @@ impl Conductor<'_> {
         self.opened = self.opened.max(self.target);
     }
 
-    // ---- down
-
-    fn come_down(&mut self, height: Resident) -> Option<Afterwards> {
-        self.progress.stage("closing all but one");
-        self.is_cut = false;
-        // Somebody who does not wait any longer still gets a report.
-        self.until = self.until.max(Instant::now() + COMING_DOWN.min(self.options.within / 4));
-        self.target = 0;
-        let begun = Instant::now();
-        let one = self.crew.clients().iter().position(|client| client.status.open > 0)? as u64;
-        let order = self.crew.order_clients(|client| Order::Close(u64::from(client == one)));
-        self.wait(self.until, |all| all.crew.clients_have_seen(order) && all.crew.open() <= 1);
-        while !self.is_cut && self.count_on_servers() > 1 && Instant::now() < self.until {
-            self.pause(Duration::from_millis(50));
+    /// Whether the servers turned away more than `before`: how many they have by now.
+    fn look_whether_full(&mut self, before: Option<u64>) -> Option<u64> {
+        let connections = self.count_on_servers();
+        let now = self.crew.of_servers("shed");
+        if before.is_some_and(|before| now > before) {
+            let (connections, now) = (grouped(connections), grouped(now));
+            self.stop(format!(
+                "the servers are full: they have {connections} connections, and turned away {now}"
+            ));
         }
-        let closing = begun.elapsed();
-        let connections = self.crew.of_servers("connections");
-        if connections > 1 {
-            self.stop(format!("{connections} connections are left, where one was to stay"));
-        }
-        let after = self.come_back();
-        let kernel = self.footprint(after, resident_of(self.crew.clients())).kernel;
-        Some(Afterwards { connections, closing, start: self.base.servers, height, after, kernel })
+        Some(now)
     }
 
-    /// The servers' memory when it falls no more.
-    fn come_back(&mut self) -> Resident {
-        self.progress.stage("memory comes back");
-        let until = self.until.min(Instant::now() + COMING_BACK);
-        let mut least = resident_of(self.crew.servers());
-        loop {
-            self.pause(Duration::from_secs(1));
-            let now = resident_of(self.crew.servers());
-            if now.own > least.own - least.own / 100 || Instant::now() >= until || self.is_cut {
-                return now;
-            }
-            least = now;
-        }
-    }
+    // ---- told
 
-    fn outcome(mut self, plateaus: Vec<Plateau>, afterwards: Option<Afterwards>) -> Outcome {
+    fn outcome(mut self, plateaus: Vec<Plateau>, rounds: Vec<Round>) -> Outcome {
         let mut retries = BTreeMap::new();
         let mut lost = BTreeMap::new();
         let add = |sum: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>| {
@@ -272,9 +241,10 @@ impl Conductor<'_> {
             opened: self.opened,
             plateaus,
             series: std::mem::take(&mut self.series),
-            afterwards,
+            rounds,
             retries,
             lost,
+            turned_away: self.crew.of_servers("shed"),
             wrong: clients.iter().map(|client| client.status.wrong).sum(),
             first_wrong: clients.iter().find_map(|client| client.status.first_wrong.clone()),
             pings: clients.iter().map(|client| client.status.pings).sum(),

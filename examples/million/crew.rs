@@ -71,18 +71,21 @@ impl Crew {
         let url = match (options.to, self.members.first().and_then(|first| first.url.clone())) {
             (Transport::Unix, _) => format!("unix:{}", self.path(self.servers)?.display()),
             (_, Some(url)) => url,
-            (Transport::Tcp, None) => "tcp://127.0.0.1:0".to_owned(),
-            (Transport::Ws, None) => "ws://127.0.0.1:0".to_owned(),
+            (to, None) => format!("{to}://127.0.0.1:0"),
         };
         let heartbeat = options.heartbeat.map_or("off".to_owned(), |every| every.as_secs_f64().to_string());
         let reactors = plan.reactors.to_string();
-        self.start(&["serve", "--listen", &url, "--reactors", &reactors, "--heartbeat", &heartbeat])?;
+        let mut arguments =
+            vec!["serve", "--listen", &url, "--reactors", &reactors, "--heartbeat", &heartbeat];
+        let most = options.max_connections.map(|most| most.to_string());
+        arguments.extend(most.iter().flat_map(|most| ["--max-connections", most]));
+        self.start(&arguments)?;
         self.servers = self.members.len();
         Ok(())
     }
 
     /// Starts the client with this number.
-    pub(crate) fn start_client(&mut self, plan: &Plan, client: u64) -> Result<(), AnyError> {
+    pub(crate) fn start_client(&mut self, options: &Run, plan: &Plan, client: u64) -> Result<(), AnyError> {
         let before: u64 = (0..client).map(|client| plan.share(client, plan.connections)).sum();
         let mut arguments = vec!["hold".to_owned()];
         let mut urls: Vec<String> = self.servers().iter().filter_map(|server| server.url.clone()).collect();
@@ -95,7 +98,8 @@ impl Crew {
         let numbers = [
             ("--first", before),
             ("--most", plan.share(client, plan.connections)),
-            ("--source", client * plan.sources),
+            // It takes others in each round.
+            ("--source", client * plan.sources * options.rounds),
             ("--sources", plan.sources),
             ("--window", plan.window),
         ];

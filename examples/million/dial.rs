@@ -44,10 +44,15 @@ impl Dial {
         let to = urls.iter().map(|url| Target::parse(url)).collect::<Result<Vec<_>, _>>()?;
         let speaks = urls.first().filter(|url| is_websocket(url));
         let wire = match speaks {
-            Some(url) => Wire::websocket(url.trim_start_matches("ws://").trim_end_matches('/')),
+            Some(url) => Wire::websocket(after_scheme(url).unwrap_or(url)),
             None => Wire::plain(),
         };
         Ok((Dial { to, first_source, sources, attempts: 0 }, wire))
+    }
+
+    /// Goes on from other addresses: ports of those before wait to be used again (TIME_WAIT).
+    pub(crate) fn move_on(&mut self) {
+        self.first_source += self.sources;
     }
 
     /// Begins a connection; on the loopback it is mostly there when this returns.
@@ -105,12 +110,17 @@ impl Refused {
 
 impl Target {
     fn parse(url: &str) -> Result<Target, AnyError> {
-        let bad = || BadUsage(format!("`{url}`: expected tcp or ws://IPV4:PORT, or unix:/PATH"));
+        let bad = || BadUsage(format!("`{url}`: expected tcp, tls, ws or wss://IPV4:PORT, or unix:/PATH"));
         if let Some(path) = url.strip_prefix("unix:") {
             return Ok(Target::Unix(UnixAddr::new(Path::new(path)).map_err(|_| bad())?));
         }
-        let rest = url.strip_prefix("tcp://").or_else(|| url.strip_prefix("ws://")).ok_or_else(bad)?;
-        let address: SocketAddrV4 = rest.trim_end_matches('/').parse().map_err(|_| bad())?;
-        Ok(Target::Tcp(address.into()))
+        let address = after_scheme(url).and_then(|address| address.parse::<SocketAddrV4>().ok());
+        Ok(Target::Tcp(address.ok_or_else(bad)?.into()))
     }
+}
+
+/// The address in a URL; none where its scheme is none of ours.
+fn after_scheme(url: &str) -> Option<&str> {
+    let (scheme, address) = url.split_once("://")?;
+    ["tcp", "tls", "ws", "wss"].contains(&scheme).then(|| address.trim_end_matches('/'))
 }

@@ -21,7 +21,8 @@ use nix::sys::{
     time::TimeSpec,
     timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
 };
-use wheelhouse_examples::{AnyError, raise_file_limit, say};
+use rustls_stable::pki_types::ServerName;
+use wheelhouse_examples::{AnyError, is_tls, raise_file_limit, say};
 
 use self::connections::PAUSE;
 use crate::{
@@ -30,7 +31,9 @@ use crate::{
     options::Hold,
     orders::{Order, Status},
     pattern::{Pattern, split_mix},
+    secure::Secure,
     talk::{SIZE, Talk},
+    trust::Trust,
     wire::Wire,
 };
 
@@ -72,6 +75,8 @@ struct Holder {
     timer: TimerFd,
     dial: Dial,
     wire: Wire,
+    /// Where there is TLS.
+    trust: Option<Trust>,
     pattern: Pattern,
     random: u64,
     first: u32,
@@ -80,6 +85,8 @@ struct Holder {
     sockets: Vec<Option<OwnedFd>>,
     states: Vec<State>,
     vacant: Vec<u32>,
+    /// As many, where there is TLS.
+    sessions: Vec<Option<Box<Secure>>>,
     /// Those that are not open yet, and when they began.
     under_way: HashMap<u32, Instant>,
     /// What came of something that is not whole yet.
@@ -93,12 +100,17 @@ struct Holder {
     status: Status,
     told: Instant,
     received: Vec<u8>,
+    /// What was in it, where it was sealed.
+    plain: Vec<u8>,
     out: Vec<u8>,
 }
 
 impl Holder {
     fn new(options: &Hold, poll: Poll) -> Result<Holder, AnyError> {
         let (dial, wire) = Dial::new(&options.to, options.source, options.sources)?;
+        // Whoever answers is believed: the servers have just made their certificates.
+        let anybody = || Trust::new(ServerName::try_from("127.0.0.1")?, None);
+        let trust = options.to.first().filter(|url| is_tls(url)).map(|_| anybody()).transpose()?;
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let fd = timer.as_fd().as_raw_fd();
@@ -108,6 +120,7 @@ impl Holder {
             timer,
             dial,
             wire,
+            trust,
             pattern: Pattern::new(),
             random: u64::from(options.first) ^ 0x5EED,
             first: options.first,
@@ -115,6 +128,7 @@ impl Holder {
             sockets: Vec::with_capacity(options.most as usize),
             states: Vec::with_capacity(options.most as usize),
             vacant: Vec::new(),
+            sessions: Vec::new(),
             under_way: HashMap::new(),
             pieces: HashMap::new(),
             target: 0,
@@ -125,6 +139,7 @@ impl Holder {
             status: Status::default(),
             told: Instant::now(),
             received: vec![0; 16 << 10],
+            plain: Vec::new(),
             out: Vec::new(),
         })
     }
@@ -179,6 +194,7 @@ impl Holder {
                 self.is_expecting = false;
                 self.stop();
                 self.closing = Some((keep, 0));
+                self.dial.move_on();
             }
         }
         self.say_status();

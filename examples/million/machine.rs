@@ -31,6 +31,8 @@ pub(crate) fn machine() -> Result<Machine, AnyError> {
         files_in_use: in_use,
         ports: ports.get(1).zip(ports.first()).map_or(28_232, |(high, low)| high.saturating_sub(*low) + 1),
         somaxconn: number("/proc/sys/net/core/somaxconn").unwrap_or(4096),
+        watches: number("/proc/sys/fs/epoll/max_user_watches").unwrap_or(u64::MAX),
+        packets: number("/proc/sys/net/core/netdev_max_backlog").unwrap_or(1_000),
         tcp_pages: numbers("/proc/sys/net/ipv4/tcp_mem").get(2).copied().unwrap_or(u64::MAX),
         conntrack: conntrack(),
         memory: memory.of("MemTotal"),
@@ -55,10 +57,12 @@ pub(crate) fn processor() -> String {
     model.map_or("unknown", |(_, model)| model).to_owned()
 }
 
-pub(crate) const SETTINGS: [&str; 10] = [
+pub(crate) const SETTINGS: [&str; 12] = [
     "fs.nr_open",
     "fs.file-max",
+    "fs.epoll.max_user_watches",
     "net.core.somaxconn",
+    "net.core.netdev_max_backlog",
     "net.ipv4.ip_local_port_range",
     "net.ipv4.tcp_mem",
     "net.ipv4.tcp_rmem",
@@ -105,6 +109,8 @@ pub(crate) struct Tcp {
     pub(crate) syn_retransmits: u64,
     pub(crate) listen_overflows: u64,
     pub(crate) listen_drops: u64,
+    /// Packets that a core had no place for (`net.core.netdev_max_backlog`).
+    pub(crate) backlog_drops: u64,
 }
 
 impl Tcp {
@@ -120,6 +126,7 @@ impl Tcp {
             syn_retransmits: of("TCPSynRetrans"),
             listen_overflows: of("ListenOverflows"),
             listen_drops: of("ListenDrops"),
+            backlog_drops: backlog_drops(),
         }
     }
 
@@ -128,6 +135,7 @@ impl Tcp {
             syn_retransmits: self.syn_retransmits.saturating_sub(then.syn_retransmits),
             listen_overflows: self.listen_overflows.saturating_sub(then.listen_overflows),
             listen_drops: self.listen_drops.saturating_sub(then.listen_drops),
+            backlog_drops: self.backlog_drops.saturating_sub(then.backlog_drops),
         }
     }
 }
@@ -217,6 +225,13 @@ fn of_files() -> u64 {
             Some(numbers.get(1)? * numbers.get(2)?)
         })
         .sum()
+}
+
+/// Of all cores: a line each, of hexadecimal numbers of 32 bits.
+fn backlog_drops() -> u64 {
+    let text = fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
+    let dropped = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok();
+    text.lines().filter_map(dropped).sum()
 }
 
 fn socket_buffers() -> u64 {

@@ -20,20 +20,20 @@ mod pattern;
 mod plan;
 mod progress;
 mod report;
+#[path = "../stress/secure.rs"]
+#[allow(dead_code, reason = "the load uses all of it")]
+mod secure;
 mod serve;
 mod table;
 mod talk;
+#[path = "../stress/trust.rs"]
+mod trust;
 mod wire;
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Parser as _;
-use wheelhouse_examples::{AnyError, end};
+use wheelhouse_examples::{AnyError, end, findings::Findings};
 
 use crate::{
     options::{Command, Options, Run},
@@ -61,34 +61,11 @@ fn run(options: &Run) -> Result<ExitCode, AnyError> {
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = conduct::conduct(options, &machine, &plan)?;
-    let table = table::outcome(&outcome);
-    match &options.json {
-        Some(path) => {
-            eprint!("{table}");
-            write_json(path, &outcome.json())?;
-        }
-        None => {
-            let _ = write!(io::stdout(), "{table}");
-        }
-    }
-    if let Some(path) = &options.report {
-        fs::write(path, report::page(&outcome)?)
-            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        eprintln!("report: {}", path.display());
-    }
-    Ok(match (outcome.interrupted, outcome.is_good()) {
-        (true, _) => ExitCode::from(130),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::FAILURE,
-    })
-}
-
-/// One line on standard output, for whoever reads a console; readable in a file.
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), AnyError> {
-    if path == Path::new("-") {
-        let _ = writeln!(io::stdout(), "{value}");
-        return Ok(());
-    }
-    Ok(fs::write(path, format!("{value:#}\n"))
-        .map_err(|e| format!("cannot write {}: {e}", path.display()))?)
+    let findings = Findings {
+        table: table::outcome(&outcome),
+        json: outcome.json(),
+        is_good: outcome.is_good(),
+        is_interrupted: outcome.interrupted,
+    };
+    findings.tell(options.json.as_deref(), options.report.as_deref(), || report::page(&outcome))
 }

@@ -48,12 +48,18 @@ pub(crate) struct Run {
     /// How often each of these sends a message
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) every: Duration,
+    /// How often all come and all but one go; after the first time they come at once, and are not stayed with
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10))]
+    pub(crate) rounds: u64,
     /// Have the server ping WebSockets that have been silent for so long
     #[arg(long, value_name = "off|SECONDS", default_value = "off", value_parser = heartbeat)]
     pub(crate) heartbeat: Heartbeat,
     /// Reactors of each server; by default one where there are several servers, otherwise one for each core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     pub(crate) reactors: Option<u64>,
+    /// Have each server turn away who comes beyond so many; they are not in the plan
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
     /// The most processes of each kind, for a process may open so many files and no more
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) processes: u64,
@@ -73,7 +79,7 @@ pub(crate) struct Run {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Serve {
-    /// Where to listen: tcp or ws://HOST:PORT, unix:/PATH
+    /// Where to listen: tcp, tls, ws or wss://HOST:PORT, unix:/PATH
     #[arg(long, value_name = "URL")]
     pub(crate) listen: String,
     /// Sub-reactors; by default one for each core
@@ -82,11 +88,14 @@ pub(crate) struct Serve {
     /// Ping WebSockets that have been silent for so long
     #[arg(long, value_name = "off|SECONDS", default_value = "off", value_parser = heartbeat)]
     pub(crate) heartbeat: Heartbeat,
+    /// Turn away who comes beyond so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Hold {
-    /// The servers, which take turns: tcp or ws://127.0.0.1:PORT, unix:/PATH
+    /// The servers, which take turns: tcp, tls, ws or wss://127.0.0.1:PORT, unix:/PATH
     #[arg(long, value_name = "URL", required = true)]
     pub(crate) to: Vec<String>,
     /// The number of its first connection, by which its bytes differ from those of other clients
@@ -132,8 +141,8 @@ impl Run {
         bounds("--within", self.within, 1.0, 86_400.0)?;
         if let Some(every) = self.heartbeat {
             bounds("--heartbeat", every, 0.1, 3600.0)?;
-            if self.to != Transport::Ws {
-                return bad("--heartbeat: only with --to ws, for bytes have no pings".to_owned());
+            if !self.to.is_websocket() {
+                return bad("--heartbeat: only with --to ws or wss, for bytes have no pings".to_owned());
             }
         }
         if !self.at.is_sorted_by(|a, b| a < b) {
@@ -194,7 +203,7 @@ fn heartbeat(text: &str) -> Result<Heartbeat, String> {
 
 impl ValueEnum for Transport {
     fn value_variants<'a>() -> &'a [Transport] {
-        &[Transport::Tcp, Transport::Unix, Transport::Ws]
+        &[Transport::Tcp, Transport::Tls, Transport::Unix, Transport::Ws, Transport::Wss]
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {

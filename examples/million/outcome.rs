@@ -20,10 +20,12 @@ pub(crate) struct Outcome {
     pub(crate) opened: u64,
     pub(crate) plateaus: Vec<Plateau>,
     pub(crate) series: Vec<Sample>,
-    pub(crate) afterwards: Option<Afterwards>,
+    pub(crate) rounds: Vec<Round>,
     /// Attempts that came to nothing and were made anew, and connections that were lost, by reason.
     pub(crate) retries: BTreeMap<String, u64>,
     pub(crate) lost: BTreeMap<String, u64>,
+    /// Connections that the servers closed at once, having no room for them.
+    pub(crate) turned_away: u64,
     pub(crate) wrong: u64,
     pub(crate) first_wrong: Option<String>,
     pub(crate) pings: u64,
@@ -84,9 +86,13 @@ pub(crate) struct Sample {
     pub(crate) memory: Footprint,
 }
 
-/// When all but one were closed.
-pub(crate) struct Afterwards {
+/// All came, and all but one went.
+pub(crate) struct Round {
+    /// Those that were open, and the time to open them without what it stayed on the way.
     pub(crate) connections: u64,
+    pub(crate) opening: Duration,
+    /// Those that were left, and the time to close the others.
+    pub(crate) staying: u64,
     pub(crate) closing: Duration,
     /// Of all servers together: before the first connection, with all of them, and when they were gone.
     pub(crate) start: Resident,
@@ -98,7 +104,7 @@ pub(crate) struct Afterwards {
 /// What may stay with a server, besides a tenth of what it had at the start.
 const MAY_STAY: u64 = 16 << 20;
 
-impl Afterwards {
+impl Round {
     /// What the servers may have together.
     pub(crate) fn bound(&self, servers: u64) -> u64 {
         self.start.all + self.start.all / 10 + MAY_STAY * servers
@@ -106,6 +112,25 @@ impl Afterwards {
 
     pub(crate) fn is_within_bound(&self, servers: u64) -> bool {
         self.after.all <= self.bound(servers)
+    }
+
+    fn json(&self, servers: u64) -> Value {
+        json!({
+            "connections": self.connections,
+            "opening_seconds": self.opening.as_secs_f64(),
+            "connections_staying": self.staying,
+            "closing_seconds": self.closing.as_secs_f64(),
+            "server_processes": servers,
+            "server_rss_bytes_start": self.start.all,
+            "server_user_bytes_start": self.start.own,
+            "server_rss_bytes_height": self.height.all,
+            "server_user_bytes_height": self.height.own,
+            "server_rss_bytes_after": self.after.all,
+            "server_user_bytes_after": self.after.own,
+            "bound_bytes": self.bound(servers),
+            "within_bound": self.is_within_bound(servers),
+            "kernel_bytes_after": self.kernel,
+        })
     }
 }
 
@@ -121,7 +146,10 @@ impl Outcome {
             && self.wrong == 0
             && self.lost.is_empty()
             && self.plateaus.iter().all(answered)
-            && self.afterwards.as_ref().is_some_and(|after| after.is_within_bound(self.plan.servers))
+            && self.rounds.len() as u64 == self.options.rounds
+            && self.rounds.iter().all(|round| {
+                round.connections == self.plan.connections && round.is_within_bound(self.plan.servers)
+            })
     }
 
     /// What each connection more took from each plateau to the next: what processes have anyway is not in it.
@@ -154,6 +182,7 @@ impl Outcome {
                 "every_seconds": self.options.every.as_secs_f64(),
                 "heartbeat_seconds": self.options.heartbeat.map(|every| every.as_secs_f64()),
                 "within_seconds": self.options.within.as_secs_f64(),
+                "rounds": self.options.rounds,
             },
             "limits": plan.limits.iter().map(|limit| json!({
                 "name": limit.name,
@@ -167,26 +196,15 @@ impl Outcome {
             "slopes": self.slopes().iter().map(|(from, to)| slope(from, to)).collect::<Vec<_>>(),
             "retries": self.retries,
             "lost": self.lost,
+            "turned_away": self.turned_away,
             "verification": { "wrong_connections": self.wrong, "first": self.first_wrong },
             "pings_answered": self.pings,
-            "memory_afterwards": self.afterwards.as_ref().map(|after| json!({
-                "connections_staying": after.connections,
-                "closing_seconds": after.closing.as_secs_f64(),
-                "server_processes": plan.servers,
-                "server_rss_bytes_start": after.start.all,
-                "server_user_bytes_start": after.start.own,
-                "server_rss_bytes_height": after.height.all,
-                "server_user_bytes_height": after.height.own,
-                "server_rss_bytes_after": after.after.all,
-                "server_user_bytes_after": after.after.own,
-                "bound_bytes": after.bound(plan.servers),
-                "within_bound": after.is_within_bound(plan.servers),
-                "kernel_bytes_after": after.kernel,
-            })),
+            "rounds": self.rounds.iter().map(|round| round.json(plan.servers)).collect::<Vec<_>>(),
             "kernel": {
                 "syn_retransmits": self.tcp.syn_retransmits,
                 "listen_overflows": self.tcp.listen_overflows,
                 "listen_drops": self.tcp.listen_drops,
+                "backlog_drops": self.tcp.backlog_drops,
                 "time_wait_left": self.time_wait,
             },
             "machine": {

@@ -20,10 +20,18 @@ const CHILD_FILES: u64 = 2;
 /// What a pair takes in the kernel (two sockets with their inodes, names, files and places in an epoll) and in both
 /// processes, and what a process takes without connections.
 const PAIR_BYTES: u64 = 8_000;
+
+/// What TLS takes besides: 3,100 in the server, 8,500 in the client.
+const TLS_BYTES: u64 = 12_000;
+
 const PROCESS_BYTES: u64 = 2_500_000;
 
-/// Connects under way from all clients together.
+/// Connects under way from all clients together. A handshake of TLS takes as long as some twenty of a WebSocket.
 const UNDER_WAY: u64 = 2_048;
+const UNDER_WAY_WITH_TLS: u64 = 256;
+
+/// Packets that wait where a million hear a word at once, on a slow machine: see `docs/million.md`.
+const PACKETS: u64 = 10_000;
 
 /// What a reactor can hold.
 const MOST: u64 = 1 << 24;
@@ -31,8 +39,10 @@ const MOST: u64 = 1 << 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tcp,
+    Tls,
     Unix,
     Ws,
+    Wss,
 }
 
 /// What the system says about itself.
@@ -50,6 +60,10 @@ pub(crate) struct Machine {
     pub(crate) ports: u64,
     /// Connections that may wait to be accepted (`net.core.somaxconn`).
     pub(crate) somaxconn: u64,
+    /// Places in the epolls of all processes of a user (`fs.epoll.max_user_watches`).
+    pub(crate) watches: u64,
+    /// Packets that may wait for each core, those of the loopback too (`net.core.netdev_max_backlog`).
+    pub(crate) packets: u64,
     /// Pages that the buffers of all TCP sockets may take (the third of `net.ipv4.tcp_mem`).
     pub(crate) tcp_pages: u64,
     /// Connections that conntrack may follow, and follows; nothing where it does not follow those of the loopback.
@@ -117,7 +131,7 @@ impl Plan {
         let share = connections.div_ceil(clients);
         let sources =
             if wanted.transport == Transport::Unix { 0 } else { share.div_ceil(per_source(machine.ports)) };
-        let window = UNDER_WAY.min(machine.somaxconn.max(8) * servers / 2) / clients;
+        let window = wanted.transport.under_way().min(machine.somaxconn.max(8) * servers / 2) / clients;
         limits.extend(detours(machine, wanted, connections, servers));
         limits.sort_by_key(|limit| limit.allows.unwrap_or(u64::MAX));
         Plan { connections, servers, clients, reactors, sources, window: window.max(4), limits }
@@ -168,7 +182,7 @@ fn capacity(files: u64, reserved: u64, transport: Transport) -> u64 {
     match transport {
         // Each has a path of its own, and gets exactly its share.
         Transport::Unix => files.saturating_sub(reserved),
-        Transport::Tcp | Transport::Ws => shared_capacity(files, reserved),
+        _ => shared_capacity(files, reserved),
     }
 }
 
@@ -207,28 +221,37 @@ fn limits(machine: &Machine, wanted: &Wanted, asked: u64) -> Vec<Limit> {
 
     let other_files = machine.files_in_use + 40 * wanted.processes.min(64);
     let needed = 2 * asked + other_files;
-    let lift = format!("sysctl -w fs.file-max={needed}");
+    let lift = format!("sudo sysctl -w fs.file-max={needed}");
     meet(
         machine.file_max.saturating_sub(other_files) / 2,
         limit("fs.file-max", machine.file_max, needed, lift),
     );
 
+    // Each end has one, and each process some for itself.
+    let other_watches = 2 * REACTOR_FILES * wanted.processes;
+    let needed = 2 * asked + other_watches;
+    let lift = format!("sudo sysctl -w fs.epoll.max_user_watches={needed}");
+    meet(
+        machine.watches.saturating_sub(other_watches) / 2,
+        limit("fs.epoll.max_user_watches", machine.watches, needed, lift),
+    );
+
     if wanted.transport != Transport::Unix {
         let each = per_source(machine.ports);
         let needed = (asked.div_ceil(SOURCES) * 100).div_ceil(PER_SOURCE_PERCENT_OF_PORTS);
-        let lift = "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned();
+        let lift = "sudo sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned();
         meet(each * SOURCES, limit("net.ipv4.ip_local_port_range (ports)", machine.ports, needed, lift));
         if let Some((most, now)) = machine.conntrack {
-            let lift = format!("sysctl -w net.netfilter.nf_conntrack_max={}", asked + now);
+            let lift = format!("sudo sysctl -w net.netfilter.nf_conntrack_max={}", asked + now);
             meet(most.saturating_sub(now), limit("net.netfilter.nf_conntrack_max", most, asked + now, lift));
         }
     }
 
     let usable = machine.memory_available.saturating_sub(machine.memory / 10);
     let processes = 2 * asked.div_ceil(files.max(1)).min(wanted.processes);
-    let needed = asked * PAIR_BYTES + processes * PROCESS_BYTES + machine.memory / 10;
+    let needed = asked * wanted.transport.pair_bytes() + processes * PROCESS_BYTES + machine.memory / 10;
     let lift = "a machine with more memory, or less on this one; a tenth is kept free".to_owned();
-    let allows = usable.saturating_sub(processes * PROCESS_BYTES) / PAIR_BYTES;
+    let allows = usable.saturating_sub(processes * PROCESS_BYTES) / wanted.transport.pair_bytes();
     meet(allows, limit("memory available (bytes)", machine.memory_available, needed, lift));
     found
 }
@@ -251,12 +274,18 @@ fn detours(machine: &Machine, wanted: &Wanted, connections: u64, servers: u64) -
         // A quarter of them with a page unread, at the height of a broadcast.
         let pages = connections / 4;
         let effect = "the broadcast to all is slower, or sheds";
-        let lift = format!("sysctl -w net.ipv4.tcp_mem=\"{} {} {}\"", pages / 2, pages / 4 * 3, pages);
+        let lift = format!("sudo sysctl -w net.ipv4.tcp_mem=\"{} {} {}\"", pages / 2, pages / 4 * 3, pages);
         meet("net.ipv4.tcp_mem (pages)", machine.tcp_pages, pages, effect, lift);
+        let packets = PACKETS.min(connections / 10);
+        let effect = "packets may be dropped: they are sent again, each time later";
+        let lift = format!("sudo sysctl -w net.core.netdev_max_backlog={packets}");
+        meet("net.core.netdev_max_backlog (packets)", machine.packets, packets, effect, lift);
     }
+    // Half of the places are used.
+    let backlog = (2 * wanted.transport.under_way().min(connections)).div_ceil(servers.max(1));
     let effect = "fewer connects under way at once";
-    let lift = "sysctl -w net.core.somaxconn=4096".to_owned();
-    meet("net.core.somaxconn", machine.somaxconn, 1024, effect, lift);
+    let lift = format!("sudo sysctl -w net.core.somaxconn={backlog}");
+    meet("net.core.somaxconn", machine.somaxconn, backlog, effect, lift);
     found
 }
 
@@ -276,16 +305,36 @@ fn files_needed(files: u64, reserved: u64, wanted: &Wanted, asked: u64) -> u64 {
 }
 
 fn more_files(needed: u64, nr_open: u64) -> String {
-    let first = if needed > nr_open { format!("sysctl -w fs.nr_open={needed}; ") } else { String::new() };
+    let first =
+        if needed > nr_open { format!("sudo sysctl -w fs.nr_open={needed}; ") } else { String::new() };
     format!("{first}ulimit -n {needed} (as root, or LimitNOFILE={needed} in the systemd unit)")
 }
 
 impl Transport {
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    fn is_tls(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    fn pair_bytes(self) -> u64 {
+        if self.is_tls() { PAIR_BYTES + TLS_BYTES } else { PAIR_BYTES }
+    }
+
+    /// Connects under way from all clients together.
+    fn under_way(self) -> u64 {
+        if self.is_tls() { UNDER_WAY_WITH_TLS } else { UNDER_WAY }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
             Transport::Unix => "unix",
             Transport::Ws => "ws",
+            Transport::Wss => "wss",
         }
     }
 }

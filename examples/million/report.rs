@@ -8,8 +8,8 @@ use wheelhouse_examples::{
 
 use crate::{
     machine::{self, SETTINGS},
-    outcome::{Outcome, Plateau, Sample, steepness},
-    table::{afterwards, kernel, met, processes, this_machine},
+    outcome::{Outcome, Plateau, Round, Sample, steepness},
+    table::{bound, kernel, mb, met, processes, this_machine},
 };
 
 pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
@@ -39,6 +39,8 @@ pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
     }
     page += "<h2>Plateaus</h2>\n";
     page += &plateaus(outcome);
+    page += "<h2>Memory of the servers when all but one are gone</h2>\n";
+    page += &rounds(outcome);
     page += "<h2>Results</h2>\n";
     page += &table(results(outcome));
     page += "<h2>Limits met</h2>\n";
@@ -97,6 +99,35 @@ fn plateau(plateau: &Plateau) -> Vec<String> {
     ]
 }
 
+fn rounds(outcome: &Outcome) -> String {
+    let names = [
+        "round",
+        "connections",
+        "came in",
+        "went in",
+        "at the start",
+        "at the height",
+        "after",
+        "",
+        "kernel",
+    ];
+    let seconds = |time: std::time::Duration| format!("{:.1} s", time.as_secs_f64());
+    let row = |(nth, round): (usize, &Round)| {
+        vec![
+            (nth + 1).to_string(),
+            grouped(round.connections),
+            seconds(round.opening),
+            seconds(round.closing),
+            mb(round.start.all),
+            mb(round.height.all),
+            mb(round.after.all),
+            bound(round, outcome.plan.servers),
+            format!("{:.1} MB more", round.kernel as f64 / 1e6),
+        ]
+    };
+    columns(&names, &outcome.rounds.iter().enumerate().map(row).collect::<Vec<_>>())
+}
+
 fn bytes(bytes: f64) -> String {
     format!("{bytes:.1} B")
 }
@@ -114,11 +145,11 @@ fn results(outcome: &Outcome) -> Vec<(String, String)> {
             add(name, format!("{} {why}", grouped(*times)));
         }
     }
+    if outcome.turned_away > 0 {
+        add("turned away", format!("{} by servers that were full", grouped(outcome.turned_away)));
+    }
     if let Some(first) = &outcome.first_wrong {
         add("wrong", format!("on {} connections; {first}", grouped(outcome.wrong)));
-    }
-    for line in afterwards(outcome) {
-        add("afterwards", line);
     }
     add("kernel", kernel(outcome));
     if let Some(why) = &outcome.stopped_by {

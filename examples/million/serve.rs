@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use wheelhouse::{Action, Audience, Conn, Engine, Handle, Handler, Listener, Message};
-use wheelhouse_examples::{AnyError, as_asked, is_websocket, raise_file_limit, say};
+use wheelhouse_examples::{AnyError, Certificate, as_asked, is_websocket, raise_file_limit, say};
 
 use crate::{
     machine::{Resident, cpu, now},
@@ -38,9 +38,12 @@ impl Handler for Echo {
 /// sends the announcement to all.
 pub(crate) fn serve(options: &Serve) -> Result<(), AnyError> {
     raise_file_limit()?;
-    let mut builder = Engine::builder().listen(listener(options)).backlog(BACKLOG);
+    let mut builder = Engine::builder().listen(listener(options)?).backlog(BACKLOG);
     if let Some(reactors) = options.reactors {
         builder = builder.reactors(reactors);
+    }
+    if let Some(most) = options.max_connections {
+        builder = builder.max_connections(most as usize);
     }
     if !options.listen.starts_with("unix:") {
         // Other servers may share the address, and no main reactor need hand over.
@@ -67,13 +70,14 @@ pub(crate) fn serve(options: &Serve) -> Result<(), AnyError> {
     process::exit(0)
 }
 
-fn listener(options: &Serve) -> Listener {
-    let listener = Listener::new(options.listen.as_str());
-    match options.heartbeat {
+fn listener(options: &Serve) -> Result<Listener, AnyError> {
+    let tls = Certificate::default().tls(&[&options.listen])?;
+    let listener = wheelhouse_examples::listener(&options.listen, tls.as_ref());
+    Ok(match options.heartbeat {
         Some(every) => listener.heartbeat(every, every * PATIENCE),
         None if is_websocket(&options.listen) => listener.no_heartbeat(),
         None => listener,
-    }
+    })
 }
 
 /// When it was asked, for those who time its arrival.

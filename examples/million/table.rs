@@ -10,7 +10,7 @@ use wheelhouse_examples::{
 use crate::{
     machine::Resident,
     options::Run,
-    outcome::{Outcome, Plateau, steepness},
+    outcome::{Outcome, Plateau, Round, steepness},
     plan::{Limit, Machine, Plan},
 };
 
@@ -58,11 +58,16 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
             text.add(name, format!("{} {why}", grouped(*times)));
         }
     }
+    if outcome.turned_away > 0 {
+        text.add("turned away", format!("{} by servers that were full", grouped(outcome.turned_away)));
+    }
     if let Some(first) = &outcome.first_wrong {
         text.add("WRONG", format!("on {} connections; {first}", grouped(outcome.wrong)));
     }
-    for line in afterwards(outcome) {
-        text.add("afterwards", line);
+    for (nth, round) in outcome.rounds.iter().enumerate() {
+        for line in afterwards(round, plan.servers) {
+            text.add(&format!("round {}", nth + 1), line);
+        }
     }
     text.add("kernel", kernel(outcome));
     for limit in &plan.limits {
@@ -148,31 +153,46 @@ pub(crate) fn processes(plan: &Plan) -> String {
     )
 }
 
-/// The servers' memory when all but one were closed.
-pub(crate) fn afterwards(outcome: &Outcome) -> Vec<String> {
-    let Some(after) = &outcome.afterwards else { return Vec::new() };
-    let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+/// A round, and the servers' memory when all but one were closed; a line each.
+pub(crate) fn afterwards(round: &Round, servers: u64) -> [String; 3] {
     let both = |resident: Resident| format!("{} ({} its own)", mb(resident.all), mb(resident.own));
-    vec![
-        format!("closed in {:.1} s, {} staying", after.closing.as_secs_f64(), after.connections),
+    [
         format!(
-            "{} together: {} at the start, {} at the height, {} after; at most {}",
-            plural(outcome.plan.servers, "server", "servers"),
-            both(after.start),
-            both(after.height),
-            both(after.after),
-            mb(after.bound(outcome.plan.servers)),
+            "{} came in {:.1} s and went in {:.1} s, {} staying",
+            grouped(round.connections),
+            round.opening.as_secs_f64(),
+            round.closing.as_secs_f64(),
+            round.staying
         ),
-        format!("the kernel still holds {:.1} MB more than at the start", after.kernel as f64 / 1e6),
+        format!(
+            "{} together: {} at the start, {} at the height, {} after; {}",
+            plural(servers, "server", "servers"),
+            both(round.start),
+            both(round.height),
+            both(round.after),
+            bound(round, servers),
+        ),
+        format!("the kernel still holds {:.1} MB more than at the start", round.kernel as f64 / 1e6),
     ]
+}
+
+/// What the servers may have after a round, and whether they keep to it.
+pub(crate) fn bound(round: &Round, servers: u64) -> String {
+    let verdict = if round.is_within_bound(servers) { "kept" } else { "MISSED" };
+    format!("at most {}: {verdict}", mb(round.bound(servers)))
+}
+
+pub(crate) fn mb(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 pub(crate) fn kernel(outcome: &Outcome) -> String {
     format!(
-        "{} SYN retransmits, {} listen overflows, {} listen drops; {} ports in TIME_WAIT at the end",
+        "{} SYN retransmits, {} listen overflows, {} listen drops, {} backlog drops; {} ports in TIME_WAIT at the end",
         grouped(outcome.tcp.syn_retransmits),
         grouped(outcome.tcp.listen_overflows),
         grouped(outcome.tcp.listen_drops),
+        grouped(outcome.tcp.backlog_drops),
         grouped(outcome.time_wait),
     )
 }

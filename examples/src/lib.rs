@@ -1,6 +1,7 @@
 //! What the programs of this package share: how they start, how they stop, and what they end with.
 
 mod certificate;
+pub mod findings;
 pub mod latency;
 pub mod page;
 

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use hdrhistogram::Histogram;
-use plotters::{coord::Shift, prelude::*};
+use plotters::{chart::MeshStyle, coord::Shift, prelude::*};
 
 use crate::{AnyError, grouped};
 
@@ -92,13 +92,8 @@ pub fn latency(histogram: &Histogram<u64>) -> Result<String, AnyError> {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut chart = chart_on(&root).build_cartesian_2d(0.0..most_nines, values)?;
         let label = |nines: &f64| percentile_name(*nines);
-        chart
-            .configure_mesh()
-            .axis_style(INK.mix(0.6))
-            .bold_line_style(INK.mix(0.15))
-            .light_line_style(INK.mix(0.05))
-            .max_light_lines(4)
-            .label_style(text())
+        let mut mesh = chart.configure_mesh();
+        in_ink(&mut mesh)
             .x_labels(most_nines as usize + 1)
             .x_label_formatter(&label)
             .y_label_formatter(&|ns| short_time(*ns))
@@ -133,13 +128,8 @@ pub fn over_time(what: &str, curves: &[Curve<'_>]) -> Result<String, AnyError> {
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut chart = chart_on(&root).build_cartesian_2d(0.0..last, 0.0..most * 1.15)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK.mix(0.6))
-            .bold_line_style(INK.mix(0.15))
-            .light_line_style(INK.mix(0.05))
-            .max_light_lines(4)
-            .label_style(text())
+        let mut mesh = chart.configure_mesh();
+        in_ink(&mut mesh)
             .x_labels(10)
             .y_label_formatter(&|value| grouped(*value as u64))
             .x_desc("seconds")
@@ -171,6 +161,17 @@ fn chart_on<'a, 'b>(root: &'a DrawingArea<SVGBackend<'b>, Shift>) -> ChartBuilde
     let mut chart = ChartBuilder::on(root);
     chart.margin(10).margin_right(30).x_label_area_size(48).y_label_area_size(92);
     chart
+}
+
+/// All plots have the same lines, and labels like the page's own text.
+fn in_ink<'c, 'a, 'b, 'd, X: Ranged, Y: Ranged>(
+    mesh: &'c mut MeshStyle<'a, 'b, X, Y, SVGBackend<'d>>,
+) -> &'c mut MeshStyle<'a, 'b, X, Y, SVGBackend<'d>> {
+    mesh.axis_style(INK.mix(0.6))
+        .bold_line_style(INK.mix(0.15))
+        .light_line_style(INK.mix(0.05))
+        .max_light_lines(4)
+        .label_style(text())
 }
 
 fn text() -> TextStyle<'static> {

@@ -25,12 +25,12 @@ mod tally;
 mod target;
 mod trust;
 
-use std::{fs, io::Write as _, path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
-use wheelhouse_examples::{AnyError, end};
+use wheelhouse_examples::{AnyError, end, findings::Findings};
 
-use crate::{options::Options, summary::Summary};
+use crate::options::Options;
 
 fn main() -> ExitCode {
     match stress(Options::parse()) {
@@ -42,32 +42,11 @@ fn main() -> ExitCode {
 fn stress(options: Options) -> Result<ExitCode, AnyError> {
     options.check()?;
     let summary = run::run(&options)?;
-    match &options.json {
-        Some(path) => {
-            eprint!("{}", summary.table());
-            write_json(path, &summary)?;
-        }
-        None => {
-            let _ = write!(std::io::stdout(), "{}", summary.table());
-        }
-    }
-    if let Some(path) = &options.report {
-        let page = report::page(&summary)?;
-        fs::write(path, page).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        eprintln!("report: {}", path.display());
-    }
-    Ok(match (summary.interrupted, summary.is_good()) {
-        (true, _) => ExitCode::from(130),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::FAILURE,
-    })
-}
-
-fn write_json(path: &Path, summary: &Summary) -> Result<(), AnyError> {
-    let text = format!("{:#}\n", summary.json());
-    if path == Path::new("-") {
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        return Ok(());
-    }
-    Ok(fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?)
+    let findings = Findings {
+        table: summary.table(),
+        json: summary.json(),
+        is_good: summary.is_good(),
+        is_interrupted: summary.interrupted,
+    };
+    findings.tell(options.json.as_deref(), options.report.as_deref(), || report::page(&summary))
 }

@@ -4,18 +4,14 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
 use wheelhouse::{Engine, Poster, Reactor, ReactorId};
-use wheelhouse_examples::AnyError;
+use wheelhouse_examples::{AnyError, findings::on_interrupt};
 
 use crate::{
     load::Load,
@@ -52,7 +48,10 @@ pub(crate) fn run(options: &Options) -> Result<Summary, AnyError> {
         live: (0..reactors).map(|_| Live::default()).collect(),
     });
     let (events, told) = channel();
-    interrupt(events.clone())?;
+    let interrupted = events.clone();
+    on_interrupt(move || {
+        let _ = interrupted.send(Event::Interrupted);
+    })?;
     let engine = Engine::builder().reactors(reactors).build({
         let plan = Arc::clone(&plan);
         move |spot| Load::new(Arc::clone(&plan), spot.reactor().0.into(), events.clone())
@@ -74,20 +73,6 @@ pub(crate) fn run(options: &Options) -> Result<Summary, AnyError> {
         tally,
         interrupted: heard.interrupted,
     })
-}
-
-/// The first signal ends the run early, the second one ends the process.
-fn interrupt(events: Sender<Event>) -> Result<(), AnyError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for (earlier, signal) in signals.forever().enumerate() {
-            if earlier > 0 {
-                std::process::exit(128 + signal);
-            }
-            let _ = events.send(Event::Interrupted);
-        }
-    })?;
-    Ok(())
 }
 
 struct Conductor {

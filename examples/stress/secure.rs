@@ -53,15 +53,25 @@ impl Secure {
     /// Sends what waits, by way of `sealed`, which is any buffer.
     pub(crate) fn flush(&mut self, conn: &mut Conn<'_>, sealed: &mut Vec<u8>) -> Sent {
         sealed.clear();
-        // Into memory: it cannot fail.
-        while self.0.wants_write() && self.0.write_tls(sealed).is_ok() {}
+        self.put_waiting(sealed);
         if sealed.is_empty() { Sent::Accepted } else { conn.send(&*sealed) }
     }
 
     /// Seals bytes and sends them, by way of `sealed`, which is any buffer.
     pub(crate) fn send(&mut self, conn: &mut Conn<'_>, bytes: &[u8], sealed: &mut Vec<u8>) -> Sent {
+        self.seal(bytes);
+        self.flush(conn, sealed)
+    }
+
+    /// Seals bytes, which then wait.
+    pub(crate) fn seal(&mut self, bytes: &[u8]) {
         // Into memory without a bound: it cannot fail.
         let _ = self.0.writer().write_all(bytes);
-        self.flush(conn, sealed)
+    }
+
+    /// Adds what waits to `sealed`.
+    pub(crate) fn put_waiting(&mut self, sealed: &mut Vec<u8>) {
+        // Into memory: it cannot fail.
+        while self.0.wants_write() && self.0.write_tls(sealed).is_ok() {}
     }
 }

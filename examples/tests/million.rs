@@ -1,12 +1,8 @@
-//! `million`: what it plans, with every limit met, and small runs that go all the way up and down.
+//! `million`: small runs that go all the way up and down, and what it says where they cannot.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
-
-#[path = "../million/plan.rs"]
-#[allow(dead_code, reason = "the program uses all of it")]
-mod plan;
 
 use std::{
     fs,
@@ -19,174 +15,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{
-    common::{Ended, Running, example, run},
-    plan::{Machine, Plan, Transport, Wanted, shared_capacity, source},
-};
-
-// ---- what is planned
-
-/// A machine on which nothing stops a million.
-fn roomy() -> Machine {
-    Machine {
-        cores: 2,
-        files: 2_000_000,
-        nr_open: 2_000_000,
-        file_max: 10_000_000,
-        files_in_use: 1_000,
-        ports: 28_232,
-        somaxconn: 4_096,
-        tcp_pages: 1 << 22,
-        conntrack: None,
-        memory: 64 << 30,
-        memory_available: 60 << 30,
-    }
-}
-
-fn wanted(connections: u64) -> Wanted {
-    Wanted { transport: Transport::Ws, connections: Some(connections), processes: 128, reactors: None }
-}
-
-fn limits(plan: &Plan) -> Vec<(&str, Option<u64>)> {
-    plan.limits.iter().map(|limit| (limit.name, limit.allows)).collect()
-}
-
-#[test]
-fn a_machine_with_room_has_a_million_in_one_server() {
-    let plan = Plan::new(&roomy(), &wanted(1_000_000));
-    assert_eq!((plan.connections, plan.servers, plan.clients, plan.reactors), (1_000_000, 1, 1, 2));
-    assert_eq!(plan.sources, 102);
-    assert_eq!(limits(&plan), []);
-}
-
-#[test]
-fn twenty_thousand_files_a_process_take_several_and_stop_nothing() {
-    let plan = Plan::new(&Machine { files: 20_000, ..roomy() }, &wanted(1_000_000));
-    assert_eq!((plan.connections, plan.servers, plan.clients, plan.reactors), (1_000_000, 58, 51, 1));
-    // Each client's connections come from addresses with 10,000 at most.
-    assert!(plan.share(0, plan.connections) <= 10_000 * plan.sources);
-    assert_eq!(limits(&plan), [("files per process (RLIMIT_NOFILE)", None)]);
-    assert!(plan.limits[0].lift.contains("ulimit -n 1000080"), "{}", plan.limits[0].lift);
-}
-
-#[test]
-fn servers_on_one_address_have_room_for_an_uneven_share() {
-    for files in [300, 1_024, 20_000, 1_000_000] {
-        let planned = shared_capacity(files, 80);
-        let most = planned + planned / 10 + 5 * planned.isqrt() + 80;
-        assert!(most <= files && planned > files / 3, "{planned} of {files}");
-    }
-    assert_eq!(shared_capacity(20_000, 72) / 100, 175);
-    for (files, planned) in [(0, 0), (80, 0), (85, 0), (86, 1), (99, 8)] {
-        assert_eq!(shared_capacity(files, 80), planned, "{files}");
-    }
-    // Over Unix sockets each has a path of its own, and no room is left empty.
-    let plan = Plan::new(
-        &Machine { files: 20_000, ..roomy() },
-        &Wanted { transport: Transport::Unix, ..wanted(1_000_000) },
-    );
-    assert_eq!((plan.servers, plan.sources), (51, 0));
-}
-
-#[test]
-fn each_limit_is_named_with_what_it_allows_and_what_lifts_it() {
-    let cases: [(&str, Machine, u64, &str); 5] = [
-        ("files per process (RLIMIT_NOFILE)", Machine { files: 300, ..roomy() }, 8_614, "ulimit -n "),
-        ("fs.file-max", Machine { file_max: 103_560, ..roomy() }, 50_000, "sysctl -w fs.file-max=2003560"),
-        (
-            "net.ipv4.ip_local_port_range (ports)",
-            Machine { ports: 3, ..roomy() },
-            62_500,
-            "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"",
-        ),
-        (
-            "net.netfilter.nf_conntrack_max",
-            Machine { conntrack: Some((262_144, 144)), ..roomy() },
-            262_000,
-            "sysctl -w net.netfilter.nf_conntrack_max=1000144",
-        ),
-        (
-            "memory available (bytes)",
-            Machine { memory: 4_000_000_000, memory_available: 4_400_000_000 + 5_000_000, ..roomy() },
-            500_000,
-            "memory",
-        ),
-    ];
-    for (name, machine, allows, lift) in cases {
-        let plan = Plan::new(&machine, &wanted(1_000_000));
-        let met = plan.limits.iter().find(|limit| limit.name == name && limit.allows.is_some());
-        let met = met.unwrap_or_else(|| panic!("{name} is not among {:?}", plan.limits));
-        assert_eq!((met.allows, plan.connections), (Some(allows), allows), "{name}");
-        assert!(met.lift.contains(lift), "{}", met.lift);
-        assert!(met.needed > met.value, "{met:?}");
-        // With what is needed it stops nothing any more.
-        let lifted = match name {
-            "files per process (RLIMIT_NOFILE)" => Machine { files: met.needed, ..machine },
-            "fs.file-max" => Machine { file_max: met.needed, ..machine },
-            "net.ipv4.ip_local_port_range (ports)" => Machine { ports: met.needed, ..machine },
-            "net.netfilter.nf_conntrack_max" => Machine { conntrack: Some((met.needed, 144)), ..machine },
-            _ => Machine { memory_available: met.needed, ..machine },
-        };
-        assert_eq!(Plan::new(&lifted, &wanted(1_000_000)).connections, 1_000_000, "{name}");
-    }
-}
-
-#[test]
-fn the_lowest_limit_counts_and_all_are_told() {
-    let machine = Machine { file_max: 103_560, conntrack: Some((262_144, 144)), ..roomy() };
-    let plan = Plan::new(&machine, &wanted(1_000_000));
-    assert_eq!(plan.connections, 50_000);
-    let both = [("fs.file-max", Some(50_000)), ("net.netfilter.nf_conntrack_max", Some(262_000))];
-    assert_eq!(limits(&plan), both);
-}
-
-#[test]
-fn all_means_as_many_as_the_first_limit_allows() {
-    let all = Wanted { connections: None, ..wanted(0) };
-    let plan = Plan::new(&Machine { conntrack: Some((262_144, 144)), ..roomy() }, &all);
-    assert_eq!((plan.connections, limits(&plan).len()), (262_000, 1));
-}
-
-#[test]
-fn a_machine_without_room_allows_nothing_and_does_not_panic() {
-    let empty = Machine {
-        cores: 1,
-        files: 0,
-        nr_open: 0,
-        file_max: 0,
-        files_in_use: 0,
-        ports: 0,
-        somaxconn: 0,
-        tcp_pages: 0,
-        conntrack: Some((0, 5)),
-        memory: 0,
-        memory_available: 0,
-    };
-    for transport in [Transport::Tcp, Transport::Unix, Transport::Ws] {
-        for connections in [None, Some(1), Some(1_000_000)] {
-            let plan = Plan::new(&empty, &Wanted { transport, connections, processes: 1, reactors: Some(1) });
-            assert_eq!(plan.connections, 0);
-            assert!(plan.limits.len() >= 3, "{:?}", plan.limits);
-        }
-    }
-}
-
-#[test]
-fn shares_differ_by_one_and_sources_are_all_different() {
-    let plan = Plan::new(&Machine { files: 20_000, ..roomy() }, &wanted(999_999));
-    let shares: Vec<u64> = (0..plan.clients).map(|client| plan.share(client, 999_999)).collect();
-    assert_eq!(shares.iter().sum::<u64>(), 999_999);
-    assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
-    let mut sources: Vec<_> = (0..62_500).map(source).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    assert_eq!(sources.len(), 62_500);
-    assert!(
-        sources.iter().all(|[first, _, third, last]| (*first, *third > 0, *last > 0) == (127, true, true))
-    );
-}
-
-// ---- what is done
+use crate::common::{Ended, Running, example, run};
 
 /// Which processes are of a run, wherever they are: they have this in their environment.
 const MARK: &str = "MILLION_OF_TEST";
@@ -221,7 +50,8 @@ fn results(ended: &Ended) -> Value {
     serde_json::from_str(ended.out.trim()).unwrap_or_else(|e| panic!("{e}: {}\n{}", ended.out, ended.err))
 }
 
-fn two_thousand_come_and_go(to: &str) {
+/// The server's bytes for each connection more are fewer than `most`.
+fn two_thousand_come_and_go(to: &str, most: f64) {
     let name = format!("two-thousand-{to}");
     let directory = tempfile::tempdir().unwrap();
     let page = directory.path().join("million.html");
@@ -252,15 +82,15 @@ fn two_thousand_come_and_go(to: &str) {
         assert_eq!(talk["answered"], talk["sent"]);
         assert_eq!(talk["latency_us"]["count"], talk["answered"]);
         assert_eq!(plateau["broadcast"]["delivered"], plateau["connections"]);
-        assert!(plateau["server_user_bytes_per_connection"].as_f64().unwrap() < 10_000.0, "{plateau:#}");
+        assert!(plateau["server_user_bytes_per_connection"].as_f64().unwrap() < 10.0 * most, "{plateau:#}");
     }
     assert_eq!(results["verification"]["wrong_connections"], 0);
-    assert!(results["slopes"][0]["server_user_bytes_per_connection"].as_f64().unwrap() < 1_000.0);
+    assert!(results["slopes"][0]["server_user_bytes_per_connection"].as_f64().unwrap() < most);
 
-    let after = &results["memory_afterwards"];
-    assert_eq!((&after["connections_staying"], &after["within_bound"]), (&1.into(), &Value::Bool(true)));
-
+    assert_rounds(&results, 1, 2000);
     let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("<h2>Memory of the servers when all but one are gone</h2>"));
+
     assert_eq!(page.matches("<svg").count(), 4);
     let without_names = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
     for loads in ["http://", "https://", "<script", "<link", "<img", "@import", "url(", "src="] {
@@ -271,23 +101,108 @@ fn two_thousand_come_and_go(to: &str) {
 
 #[test]
 fn two_thousand_come_and_go_over_tcp() {
-    two_thousand_come_and_go("tcp");
+    two_thousand_come_and_go("tcp", 1_000.0);
 }
 
 #[test]
 fn two_thousand_come_and_go_over_unix_sockets() {
-    two_thousand_come_and_go("unix");
+    two_thousand_come_and_go("unix", 1_000.0);
 }
 
 #[test]
 fn two_thousand_come_and_go_over_websocket() {
-    two_thousand_come_and_go("ws");
+    two_thousand_come_and_go("ws", 1_000.0);
+}
+
+#[test]
+fn two_thousand_come_and_go_over_tls() {
+    two_thousand_come_and_go("tls", 6_000.0);
+}
+
+#[test]
+fn two_thousand_come_and_go_over_websocket_and_tls() {
+    two_thousand_come_and_go("wss", 6_000.0);
+}
+
+/// All came and all but one went, so many times, and each time their memory came back.
+fn assert_rounds(results: &Value, rounds: usize, connections: u64) {
+    let told = results["rounds"].as_array().unwrap();
+    assert_eq!(told.len(), rounds, "{results:#}");
+    for round in told {
+        assert_eq!(
+            (&round["connections"], &round["connections_staying"], &round["within_bound"]),
+            (&connections.into(), &1.into(), &Value::Bool(true)),
+            "{round:#}"
+        );
+        assert!(round["server_rss_bytes_after"].as_u64() <= round["bound_bytes"].as_u64(), "{round:#}");
+    }
+}
+
+#[test]
+fn they_come_and_go_as_often_as_asked_and_memory_is_looked_at_each_time() {
+    for to in ["ws", "unix"] {
+        let name = format!("rounds-{to}");
+        let options = [
+            "--connections=1000",
+            "--to",
+            to,
+            "--rounds=3",
+            "--hold=0.2",
+            "--at=1000",
+            "--within=28",
+            "--json",
+        ];
+        let ended = run(&mut million(&name, &options));
+        let results = results(&ended);
+        assert_eq!((ended.code, &results["ok"]), (Some(0), &Value::Bool(true)), "{}\n{results:#}", ended.err);
+        assert_rounds(&results, 3, 1000);
+        for told in ["round 1: 1,000 came in ", "round 2: 1,000 came in ", "round 3      1,000 came in "] {
+            assert!(ended.err.contains(told), "`{told}` is not in {}", ended.err);
+        }
+        // What was there only once is not told for each.
+        assert_eq!(results["plateaus"].as_array().unwrap().len(), 1);
+        assert_none_is_left(&name);
+    }
+}
+
+#[test]
+fn servers_that_are_full_are_told_of_and_those_that_are_in_stay() {
+    for to in ["ws", "tcp", "unix"] {
+        let name = format!("full-{to}");
+        let options = [
+            "--connections=1000",
+            "--to",
+            to,
+            "--max-connections=300",
+            "--reactors=1",
+            "--at=200",
+            "--hold=0.2",
+        ];
+        let ended = run(million(&name, &options).args(["--within=28", "--json"]));
+        let results = results(&ended);
+        assert_eq!((ended.code, &results["ok"]), (Some(1), &Value::Bool(false)), "{}", ended.err);
+        let why = results["stopped_by"].as_str().unwrap();
+        assert!(
+            why.starts_with("the servers are full: they have 300 connections, and turned away "),
+            "{why}"
+        );
+        assert!(ended.err.contains("STOPPED      the servers are full"), "{}", ended.err);
+        assert!(results["turned_away"].as_u64().unwrap() > 0, "{results:#}");
+        assert_eq!(results["connections"]["opened"], 300);
+        // Those that are there are served as ever, and none of them is lost to the crowd.
+        let plateau = &results["plateaus"][1];
+        assert_eq!((&plateau["connections"], &plateau["broadcast"]["delivered"]), (&300.into(), &300.into()));
+        assert_eq!(plateau["talk"]["answered"], plateau["talk"]["sent"]);
+        assert_eq!(results["lost"].as_object().unwrap().len(), 0, "{results:#}");
+        assert_rounds(&results, 1, 300);
+        assert_none_is_left(&name);
+    }
 }
 
 #[test]
 fn silent_websockets_are_pinged_and_answer() {
     let options =
-        ["--connections=300", "--to=ws", "--heartbeat=0.4", "--hold=1", "--at=100", "--within=28", "--json"];
+        ["--connections=300", "--to=ws", "--heartbeat=1", "--hold=2", "--at=100", "--within=28", "--json"];
     let results = results(&run(&mut million("pinged", &options)));
     let quiet = &results["plateaus"][1]["quiet"];
     assert!(quiet["pings_answered"].as_u64().unwrap() >= 300, "{quiet:#}");
@@ -326,7 +241,7 @@ fn no_time_left_ends_it_with_what_there_is() {
     let results = results(&ended);
     assert_eq!((ended.code, &results["ok"]), (Some(1), &Value::Bool(false)), "{}", ended.err);
     assert_eq!(results["stopped_by"], "time: --within 3 s");
-    assert_eq!(results["memory_afterwards"]["connections_staying"], 1);
+    assert_eq!(results["rounds"][0]["connections_staying"], 1);
     assert_none_is_left("no-time");
 }
 
@@ -374,6 +289,9 @@ fn what_cannot_be_is_told_before_anything_starts() {
         (&["--live=101%"], "expected 0% to 100%"),
         (&["--hold=0"], "--hold 0: expected 0.1 to 3600 seconds"),
         (&["--within=0.5"], "--within 0.5: expected 1 to 86400 seconds"),
+        (&["--rounds=0"], "0 is not in 1..=10"),
+        (&["--rounds=11"], "11 is not in 1..=10"),
+        (&["--max-connections=0"], "0 is not in 1.."),
         (&["--heartbeat=1"], "--heartbeat: only with --to ws"),
         (&["--to=ws", "--heartbeat=often"], "expected `off`, or seconds"),
     ] {

@@ -34,7 +34,7 @@ impl Conductor<'_> {
     }
 
     /// Until the servers have as many connections as the clients.
-    fn settle(&mut self, connections: u64) {
+    pub(super) fn settle(&mut self, connections: u64) {
         let until = Instant::now() + SETTLING;
         while !self.is_cut && Instant::now() < until {
             if self.count_on_servers() == connections {

@@ -15,6 +15,7 @@ use super::{Holder, REPORT, State};
 use crate::{
     dial::Refused,
     machine::now,
+    secure::Secure,
     wire::{ANNOUNCEMENT, Event},
 };
 
@@ -40,16 +41,13 @@ impl Holder {
         {
             let fd = match self.dial.begin() {
                 Ok(fd) => fd,
-                Err(Refused::Ever(errno)) => {
-                    self.status.stuck = Some(format!("{errno} after {} connections", self.sockets.len()));
-                    self.target = 0;
-                    return self.say_status();
-                }
+                Err(Refused::Ever(errno)) => return self.get_stuck(&errno.to_string()),
                 Err(refused) => return self.retry(&refused.errno().to_string()),
             };
             let slot = self.vacant.pop().unwrap_or_else(|| {
                 self.sockets.push(None);
                 self.states.push(State::Vacant);
+                self.sessions.extend(self.trust.is_some().then_some(None));
                 self.sockets.len() as u32 - 1
             });
             self.under_way.insert(slot, Instant::now());
@@ -66,15 +64,34 @@ impl Holder {
                 self.poll.registry().register(&mut SourceFd(&fd), Token(slot as usize), interest)
             {
                 self.failed(slot, &error.to_string());
+                if error.raw_os_error() == Some(Errno::ENOSPC as i32) {
+                    return self.get_stuck("no more epoll watches (fs.epoll.max_user_watches)");
+                }
             }
         }
     }
 
-    /// Sends the greeting, if the connection is there.
+    /// This process can have no more, whoever is asked.
+    fn get_stuck(&mut self, why: &str) {
+        self.status.stuck = Some(format!("{why} after {} connections", self.status.open));
+        self.target = 0;
+        self.say_status();
+    }
+
+    /// Sends the greeting, if the connection is there; with TLS its hello, which is made anew when it is not.
     fn greet(&mut self, slot: u32) {
+        self.out.clear();
+        match self.trust.as_ref().map(Secure::begin) {
+            None => self.out.extend_from_slice(self.wire.greeting()),
+            Some(Ok(mut session)) => {
+                session.put_waiting(&mut self.out);
+                self.sessions[slot as usize] = Some(Box::new(session));
+            }
+            Some(Err(why)) => return self.failed(slot, &why),
+        }
         let Some(socket) = &self.sockets[slot as usize] else { return };
-        match send(socket.as_raw_fd(), self.wire.greeting(), MsgFlags::MSG_NOSIGNAL) {
-            Ok(sent) if sent == self.wire.greeting().len() => self.states[slot as usize] = State::Greeting,
+        match send(socket.as_raw_fd(), &self.out, MsgFlags::MSG_NOSIGNAL) {
+            Ok(sent) if sent == self.out.len() => self.states[slot as usize] = State::Greeting,
             Ok(_) => self.failed(slot, "no room for a greeting"),
             Err(Errno::EAGAIN | Errno::ENOTCONN | Errno::EINTR) => {}
             Err(errno) => self.failed(slot, &errno.to_string()),
@@ -135,7 +152,7 @@ impl Holder {
             match recv(socket.as_raw_fd(), &mut received, MsgFlags::empty()) {
                 Ok(0) => self.gone(slot, "closed by the server"),
                 Ok(n) => {
-                    self.take(slot, &received[..n]);
+                    self.open(slot, &received[..n]);
                     if n < received.len() {
                         break;
                     }
@@ -146,6 +163,27 @@ impl Holder {
             }
         }
         self.received = received;
+    }
+
+    /// Takes what came, opened first where it is sealed; when the handshake is over, the greeting follows.
+    fn open(&mut self, slot: u32, new: &[u8]) {
+        let Some(Some(session)) = self.sessions.get_mut(slot as usize) else { return self.take(slot, new) };
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        let was_handshaking = session.is_handshaking();
+        let opened = session.open(new, &mut plain);
+        if was_handshaking && !session.is_handshaking() {
+            session.seal(self.wire.greeting());
+        }
+        self.out.clear();
+        session.put_waiting(&mut self.out);
+        match opened {
+            Err(why) => self.wrong(slot, &why),
+            Ok(()) if !self.send_as_it_is(slot) => self.gone(slot, "no room for an answer"),
+            Ok(()) if !plain.is_empty() => self.take(slot, &plain),
+            Ok(()) => {}
+        }
+        self.plain = plain;
     }
 
     fn take(&mut self, slot: u32, new: &[u8]) {
@@ -214,6 +252,18 @@ impl Holder {
 
     /// What is in `out`, in one piece: these connections have nothing else queued.
     pub(super) fn send_out(&mut self, slot: u32) -> bool {
+        if let Some(Some(session)) = self.sessions.get_mut(slot as usize) {
+            session.seal(&self.out);
+            self.out.clear();
+            session.put_waiting(&mut self.out);
+        }
+        self.send_as_it_is(slot)
+    }
+
+    fn send_as_it_is(&self, slot: u32) -> bool {
+        if self.out.is_empty() {
+            return true;
+        }
         let Some(Some(socket)) = self.sockets.get(slot as usize) else { return false };
         send(socket.as_raw_fd(), &self.out, MsgFlags::MSG_NOSIGNAL) == Ok(self.out.len())
     }
@@ -242,6 +292,9 @@ impl Holder {
     pub(super) fn drop_slot(&mut self, slot: u32) {
         self.under_way.remove(&slot);
         self.pieces.remove(&slot);
+        if let Some(session) = self.sessions.get_mut(slot as usize) {
+            *session = None;
+        }
         self.states[slot as usize] = State::Vacant;
         // Closing it ends its being watched.
         self.sockets[slot as usize] = None;

@@ -1,0 +1,80 @@
+//! Down again until one is left, what memory comes back, and up once more.
+
+use std::time::{Duration, Instant};
+
+use super::{COMING_DOWN, Conductor};
+use crate::{crew::resident_of, machine::Resident, orders::Order, outcome::Round};
+
+/// How long memory may take to come back: the server gives it back in slices, emulated 2 MB a second.
+const COMING_BACK: Duration = Duration::from_secs(60);
+
+impl Conductor<'_> {
+    /// The rounds: the first one is up by now, and came there in so long; the others go straight to the top.
+    pub(super) fn rounds(&mut self, opening: Duration) -> Vec<Round> {
+        let mut rounds = Vec::new();
+        let mut opening = opening;
+        loop {
+            let Some(round) = self.come_down(opening) else { return rounds };
+            if self.options.rounds > 1 {
+                let told = crate::table::afterwards(&round, self.plan.servers);
+                self.progress.note(&format!("round {}: {}", rounds.len() + 1, told.join("; ")));
+            }
+            rounds.push(round);
+            let is_over = self.stopped_by.is_some() || self.interrupted;
+            if is_over || rounds.len() as u64 >= self.options.rounds {
+                return rounds;
+            }
+            opening = self.climb_once_more();
+        }
+    }
+
+    fn climb_once_more(&mut self) -> Duration {
+        self.keeping_time_to_come_down(|all| {
+            let begun = Instant::now();
+            all.ramp(all.plan.connections);
+            let opening = begun.elapsed();
+            all.settle(all.crew.open());
+            opening
+        })
+    }
+
+    fn come_down(&mut self, opening: Duration) -> Option<Round> {
+        let (came, height) = (self.crew.open(), resident_of(self.crew.servers()));
+        self.progress.stage("closing all but one");
+        self.is_cut = false;
+        // Somebody who does not wait any longer still gets a report.
+        self.until = self.until.max(Instant::now() + COMING_DOWN.min(self.options.within / 4));
+        self.target = 0;
+        let begun = Instant::now();
+        let one = self.crew.clients().iter().position(|client| client.status.open > 0)? as u64;
+        let order = self.crew.order_clients(|client| Order::Close(u64::from(client == one)));
+        self.wait(self.until, |all| all.crew.clients_have_seen(order) && all.crew.open() <= 1);
+        while !self.is_cut && self.count_on_servers() > 1 && Instant::now() < self.until {
+            self.pause(Duration::from_millis(50));
+        }
+        let closing = begun.elapsed();
+        let staying = self.crew.of_servers("connections");
+        if staying > 1 {
+            self.stop(format!("{staying} connections are left, where one was to stay"));
+        }
+        let after = self.come_back();
+        let kernel = self.footprint(after, resident_of(self.crew.clients())).kernel;
+        let start = self.base.servers;
+        Some(Round { connections: came, opening, staying, closing, start, height, after, kernel })
+    }
+
+    /// The servers' memory when it falls no more.
+    fn come_back(&mut self) -> Resident {
+        self.progress.stage("memory comes back");
+        let until = self.until.min(Instant::now() + COMING_BACK);
+        let mut least = resident_of(self.crew.servers());
+        loop {
+            self.pause(Duration::from_secs(1));
+            let now = resident_of(self.crew.servers());
+            if now.own > least.own - least.own / 100 || Instant::now() >= until || self.is_cut {
+                return now;
+            }
+            least = now;
+        }
+    }
+}
