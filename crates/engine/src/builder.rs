@@ -48,7 +48,7 @@ pub struct Builder {
 /// # Where
 impl Builder {
     /// Adds a listener: an [`Address`], or a [`Listener`] that says more. The calls' order numbers them
-    /// ([`ListenerId`](crate::ListenerId)). An engine without one only dials.
+    /// ([`ListenerId`](crate::ListenerId)); 65,535 at most. An engine without one only dials and adopts.
     ///
     /// ```
     /// use wheelhouse::{Engine, ListenerId, testing::Bench};
@@ -316,7 +316,8 @@ impl Builder {
     }
 
     /// Bytes of input that may wait for the rest of their message, per connection: beyond them
-    /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow). 1 MiB by default, 64 B to 64 MiB.
+    /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow). 1 MiB by default, 64 B to 64 MiB. Of a WebSocket a
+    /// whole [`max_message`](crate::WebSocket::max_message) may wait, where that is more.
     ///
     /// ```
     /// use wheelhouse::{CloseReason, Engine, Framing, testing::Bench};
@@ -379,7 +380,8 @@ impl Builder {
 
 /// # Deadlines
 impl Builder {
-    /// Closes a connection when nothing came or went for so long; off by default. 1 ms to 24 days.
+    /// Closes a connection ([`CloseReason::Idle`](crate::CloseReason::Idle)) when nothing came or went for so long; off by
+    /// default. 1 ms to 24 days.
     ///
     /// ```
     /// use std::time::Duration;
@@ -472,7 +474,8 @@ impl Builder {
         self
     }
 
-    /// Closes a connection at this age; off by default. 1 ms to 24 days.
+    /// Closes a connection ([`CloseReason::Lifetime`](crate::CloseReason::Lifetime)) at this age, counted from its accept or,
+    /// dialled, from being connected; off by default. 1 ms to 24 days.
     ///
     /// ```
     /// use std::time::Duration;
@@ -498,8 +501,9 @@ impl Builder {
         self
     }
 
-    /// Resets a connection whose peer took nothing of what is queued for so long; 60 s by default, `None` never does.
-    /// 1 ms to 24 days.
+    /// Resets a connection ([`CloseReason::WriteStall`](crate::CloseReason::WriteStall)) whose peer took nothing of what is
+    /// queued for so long; 60 s by default, 1 ms to 24 days. `None` never does, but where the connection is being finished:
+    /// there the [`close_timeout`](Builder::close_timeout) counts.
     ///
     /// ```
     /// use std::time::Duration;
@@ -527,7 +531,8 @@ impl Builder {
         self
     }
 
-    /// How long a peer has to answer our FIN with its own; 5 s by default. 1 ms to 24 days.
+    /// How long a peer has to answer our FIN with its own ([`CloseReason::CloseTimeout`](crate::CloseReason::CloseTimeout)); 5 s
+    /// by default. 1 ms to 24 days.
     ///
     /// ```
     /// use std::time::Duration;

@@ -102,8 +102,8 @@ impl<'a> Closed<'a> {
         self.peer
     }
 
-    /// Whether `on_open` was called; not so for one dialled in vain, one whose PROXY header did not come, and an
-    /// adopted one that broke before its turn.
+    /// Whether `on_open` was called; not so for one dialled in vain, one whose PROXY header, TLS or WebSocket's request
+    /// came to nothing, and an adopted one that broke before its turn.
     ///
     /// ```
     /// use std::io::ErrorKind;

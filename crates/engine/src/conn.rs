@@ -445,7 +445,7 @@ impl Conn<'_> {
     /// fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
     ///     conn.send("you said"); // borrowed: text, bytes, or the message itself
     ///     conn.send(message);
-    ///     conn.send(self.0.clone()); // shared: copied only into what is gathered
+    ///     conn.send(self.0.clone()); // shared: never copied, when it is large
     ///     assert_eq!(conn.send("two\nlines"), Sent::Refused(Refusal::NotEncodable));
     ///     Action::Continue
     /// }
@@ -459,7 +459,7 @@ impl Conn<'_> {
     ///
     /// Small payloads are gathered and leave with one system call when the callback's batch of input ends; large ones
     /// (4 KiB and more) are written at once, behind what was gathered. What the kernel does not take is queued: borrowed
-    /// bytes are copied then, [`Bytes`](bytes::Bytes) are not.
+    /// bytes are copied then, [`Bytes`](bytes::Bytes) of 1 KiB and more are not, unless they are sealed or compressed.
     pub fn send<'p>(&mut self, payload: impl Into<Payload<'p>>) -> Sent {
         self.reactor.core.settle();
         self.reactor.core.send(self.key, payload.into())

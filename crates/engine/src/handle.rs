@@ -52,7 +52,7 @@ impl<T> std::fmt::Display for MailboxFull<T> {
 
 impl<T> std::error::Error for MailboxFull<T> {}
 
-/// Which reactor a connection is to be dialled on.
+/// Which reactor a connection is to be dialled on, a socket adopted, a descriptor watched.
 ///
 /// ```
 /// use wheelhouse::{Connect, Framing, On, ReactorId, testing::Bench};
@@ -493,7 +493,7 @@ impl Handle {
     /// Stops the engine when its work is done. The connections that wait to be accepted are, and the listeners are closed;
     /// then every handler is told ([`Handler::on_stopping`](crate::Handler::on_stopping)), and the engine goes on until the last connection is gone, at
     /// most for `within` (24 days count as the longest): what is left then is closed as by [`shutdown`](Handle::shutdown). The first call counts; a shutdown
-    /// may follow it.
+    /// may follow it. It does not wait: [`Running::join`](crate::Running::join) does.
     ///
     /// ```
     /// use std::time::Duration;
@@ -519,7 +519,7 @@ impl Handle {
     }
 
     /// Stops the engine now: every connection is closed with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown), in
-    /// slices; the threads end when the last one is gone.
+    /// slices; the threads end when the last one is gone. It does not wait: [`Running::join`](crate::Running::join) does.
     ///
     /// ```
     /// use wheelhouse::{CloseReason, Framing, testing::Bench};

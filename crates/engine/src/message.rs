@@ -287,7 +287,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What is to be sent: borrowed bytes, or shared ones ([`Bytes`]) that are never copied, and their [`Kind`].
+/// What is to be sent: borrowed bytes, or shared ones ([`Bytes`]), of which 1 KiB and more are queued without a copy, and their
+/// [`Kind`].
 ///
 /// ```
 /// use wheelhouse::{Kind, Payload};

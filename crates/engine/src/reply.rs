@@ -45,7 +45,7 @@ pub(crate) enum ReplyKind {
 
 impl Reply {
     /// Yes: the connection opens. What asks for no WebSocket is answered with status 426, and a request for one that breaks
-    /// the rules (RFC 6455, 4.2.1) with 400, or with 426 and the version that is spoken here.
+    /// the rules (RFC 6455, 4.2.1) with 400, with 405 where it is no GET, or with 426 and the version that is spoken here.
     ///
     /// ```
     /// use wheelhouse::{Engine, ListenerId, testing::Bench};
