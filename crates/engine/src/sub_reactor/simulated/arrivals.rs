@@ -1,18 +1,24 @@
 //! New connections: a socket, its peer, and what is expected of them.
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use super::{
     actor::Actor,
+    deed::Deed,
     invariants::all,
     kernel::Kernel,
-    model::{Model, Record},
+    model::{Life, Model, Record},
     peer::Peer,
     plan::{Kind, Plan},
     random::Random,
     script::Script,
 };
-use crate::{Conn, ListenerId, connection::Phase, sub_reactor::Core};
+use crate::{Conn, Connect, Error, ListenerId, On, Reactor, Tag, connection::Phase, sub_reactor::Core};
 
 /// Makes a socket with its peer, and the record of both under one number.
 pub(super) fn introduce(
@@ -35,18 +41,24 @@ pub(super) fn introduce(
     index
 }
 
+/// Connections that a world begins at most.
+const MOST: usize = 40;
+
 /// The address by which a peer is known again.
 pub(super) fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], index as u16))
 }
 
-/// What was dialled by a command has a name as soon as the command was carried out.
-pub(super) fn name_the_dialled(core: &Core, model: &Rc<RefCell<Model>>, kernel: &Rc<RefCell<Kernel>>) {
-    for (key, connection) in all(core).filter(|(_, connection)| connection.phase == Phase::Connecting) {
-        let (Some(id), Some(extras)) = (core.connections.id(key), &connection.extras) else { continue };
-        let index = extras.tag.0 as usize;
+/// What was dialled or adopted by a command, or comes from a proxy, has a name before it is open.
+pub(super) fn name_the_new(core: &Core, model: &Rc<RefCell<Model>>, kernel: &Rc<RefCell<Kernel>>) {
+    for (key, connection) in all(core).filter(|(_, connection)| connection.phase < Phase::Open) {
+        let Some(id) = core.connections.id(key) else { continue };
+        let mut kernel = kernel.borrow_mut();
+        // One that was adopted is not watched yet, and so not known to the kernel.
+        let tagged = connection.extras.as_ref().map(|extras| extras.tag.0 as usize);
+        let Some(index) = kernel.find(id.sequence()).or(tagged) else { continue };
         model.borrow_mut().name(index, id);
-        kernel.borrow_mut().name(index, id);
+        kernel.name(index, id);
     }
 }
 
@@ -66,5 +78,42 @@ impl Actor {
         }
         model.name(index, conn.id());
         self.kernel.borrow_mut().name(index, conn.id());
+    }
+
+    pub(super) fn dial(&mut self, reactor: &mut Reactor<'_>, deed: Deed) {
+        if self.model.borrow().records.len() >= MOST {
+            return;
+        }
+        let plan = Rc::clone(&self.plan);
+        let kind = plan.kinds[self.random.below(plan.kinds.len())].clone();
+        let index =
+            introduce(&self.model, &self.kernel, &mut self.random, &plan, kind.clone(), None, reactor.now());
+        let timeout = Duration::from_millis(self.random.pick(&[1, 40, 10_000]));
+        let (low, high, limit) = kind.marks;
+        let to = Connect::to("tcp://127.0.0.1:9").framing(kind.framing).policy(kind.policy);
+        let to = to.water_marks(low, high, limit).timeout(timeout).tag(Tag(index as u64));
+        self.model.borrow_mut().records[index].timeout = Some(timeout);
+        let refused = match deed {
+            Deed::Dial => match reactor.connect(to) {
+                Ok(id) => {
+                    self.kernel.borrow_mut().name(index, id);
+                    self.model.borrow_mut().name(index, id);
+                    false
+                }
+                Err(_) => true,
+            },
+            _ => {
+                let asked = self.poster.connect(On::Any, to);
+                if matches!(asked, Err(Error::MailboxFull { .. })) {
+                    self.note_full();
+                }
+                asked.is_err()
+            }
+        };
+        let mut model = self.model.borrow_mut();
+        if refused {
+            model.records[index].life = Life::Closed;
+            model.records[index].never_was = true;
+        }
     }
 }

@@ -16,13 +16,12 @@ impl Actor {
     pub(super) fn meet_end(&mut self, closed: &mut Closed<'_>, session: Option<ConnId>) {
         let (id, now) = (closed.id(), closed.reactor().now());
         let mut model = self.model.borrow_mut();
-        let Some(index) = model.index(id).or_else(|| in_vain(closed)) else {
+        // Begun by a command and closed in the same turn it has no name yet.
+        let known = model.index(id).or_else(|| self.kernel.borrow().find(id.sequence()));
+        let Some(index) = known else {
             return model.fail(id, "on_close of a connection that nobody knows");
         };
-        if model.index(id).is_none() {
-            // Dialled by a command and closed in the same turn: it had no name yet.
-            model.name(index, id);
-        }
+        model.name(index, id);
         let unsent = closed.unsent();
         model.trace.note(format_args!("on_close of {id}: {}, {unsent} B unsent", closed.reason()));
         let end = End { reason: *closed.reason(), unsent, opened: closed.opened() };
@@ -52,11 +51,6 @@ impl Actor {
         model.unsent += end.unsent;
         model.check(id, outcome);
     }
-}
-
-/// What was dialled through a handle is known by its tag.
-fn in_vain(closed: &Closed<'_>) -> Option<usize> {
-    closed.listener().is_none().then_some(closed.tag().0 as usize)
 }
 
 /// Whether there was cause for that reason.
@@ -115,6 +109,7 @@ fn is_fit(
             let throws = record.script.ending == Ending::Panics && record.intake.has_all_messages();
             when(record.threw || throws, "nobody panicked")
         }
+        CloseReason::Detached => when(record.heir.is_some(), "nobody takes it out"),
         CloseReason::Shutdown => when(is_stopping, "nobody stops"),
         other => Err(format!("{other} is no reason known here")),
     }

@@ -19,6 +19,7 @@ mod crowds;
 mod deed;
 mod doing;
 mod ends;
+mod estate;
 mod intake;
 mod invariants;
 mod kernel;

@@ -1,13 +1,15 @@
 //! What ought to be so: kept beside the engine by those who ask it for something and by those whom it calls.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
+    os::fd::RawFd,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use super::{
+    estate::{Estate, Fate},
     intake::Intake,
     ledger::{Certainty, Ledger},
     plan::Kind,
@@ -45,6 +47,8 @@ pub(super) struct Model {
     pub(super) missed: usize,
     /// Messages whose fate nobody is told, each with its number in it.
     pub(super) numbered: u64,
+    /// Taken out, and not put in again.
+    pub(super) estates: Vec<Estate>,
 }
 
 /// Where a connection stands, seen from the handler.
@@ -85,6 +89,12 @@ pub(super) struct Record {
     pub(super) was_closed: bool,
     pub(super) was_reset: bool,
     pub(super) is_shut: bool,
+    /// A FIN is to go out behind what is queued.
+    pub(super) fin_asked: bool,
+    /// It is to be taken out.
+    pub(super) heir: Option<Rc<Cell<Fate>>>,
+    /// The descriptor that it was adopted with.
+    pub(super) carrier: Option<RawFd>,
     /// A send went beyond the limit.
     pub(super) was_refused: bool,
     pub(super) threw: bool,
@@ -128,6 +138,9 @@ impl Record {
             was_closed: false,
             was_reset: false,
             is_shut: false,
+            fin_asked: false,
+            heir: None,
+            carrier: None,
             was_refused: false,
             threw: false,
             is_owed: false,
@@ -219,6 +232,12 @@ impl Model {
         if let Err(what) = outcome {
             self.fail(id, what);
         }
+    }
+
+    /// Notes that something was refused by a full mailbox.
+    pub(super) fn note_full(&mut self) {
+        self.awaits_room = true;
+        self.fulls += 1;
     }
 
     /// Those that are there, seen from the handler.

@@ -4,8 +4,9 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::atomic::Ordering, 
 
 use super::{
     actor::{Actor, fail_next_session},
-    arrivals::{address, introduce, name_the_dialled},
+    arrivals::{address, introduce, name_the_new},
     ends::settle_accounts,
+    estate::Fate,
     kernel::{Calls, Kernel},
     model::{Life, Model},
     plan::Plan,
@@ -14,7 +15,7 @@ use super::{
     wire,
 };
 use crate::{
-    ConnId, Handle, ListenerId, Poster,
+    CloseReason, ConnId, Handle, ListenerId, Poster,
     accept::Accepted,
     id::Sequence,
     io::Io,
@@ -116,11 +117,17 @@ impl World {
         self.model.borrow_mut().is_calm = true;
         self.kernel.borrow_mut().calm_down();
         self.to_come = 0;
-        let is_empty =
-            |world: &World| world.core().connections.len() == 0 && world.core().mailbox().is_empty();
+        let is_empty = |world: &World| {
+            let core = world.core();
+            core.connections.len() == 0
+                && core.mailbox().is_empty()
+                && core.local.is_empty()
+                && world.model.borrow().estates.is_empty()
+        };
         // A queue of 200,000 B leaves by 300 B at a time where the kernel's buffer is that small.
         self.run_until(20_000, is_empty, |world| {
             if world.random.one_in(4) {
+                world.settle_estates();
                 world.let_all_go();
             }
             world.step();
@@ -188,6 +195,7 @@ impl World {
         let index =
             introduce(&self.model, &self.kernel, &mut self.random, &self.plan, kind, Some(listener), now);
         let is_unix = self.kernel.borrow().sockets[index].is_unix;
+        self.kernel.borrow_mut().handed_over.push_back(index);
         let here = &self.core().shared.reactors[0];
         here.load.fetch_add(1, Ordering::Relaxed);
         here.put(Command::Accepted(Accepted {
@@ -255,7 +263,7 @@ impl World {
 
     /// Looks at what became of everything in this turn.
     fn look(&mut self) {
-        name_the_dialled(self.core(), &self.model, &self.kernel);
+        name_the_new(self.core(), &self.model, &self.kernel);
         let now = self.core().clock.now();
         let model = &mut *self.model.borrow_mut();
         let kernel = &mut *self.kernel.borrow_mut();
@@ -270,6 +278,18 @@ impl World {
             }
             if socket.fin_said {
                 record.fin_at.get_or_insert(now);
+            }
+            if let (Some(end), Some(heir)) = (record.end, &record.heir) {
+                let is_fit = match heir.get() {
+                    Fate::Waits => false,
+                    Fate::Inherited => end.reason == CloseReason::Detached,
+                    Fate::Passed => end.reason != CloseReason::Detached,
+                };
+                if let (Some(id), false) = (record.id, is_fit) {
+                    let what = format!("closed: {}, and its heir: {:?}", end.reason, heir.get());
+                    model.fail(id, what);
+                    continue;
+                }
             }
             if record.end.is_some() && !std::mem::replace(&mut record.is_settled, true) {
                 settle_accounts(model, index, socket, &self.plan);
