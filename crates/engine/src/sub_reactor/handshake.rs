@@ -1,6 +1,6 @@
 //! What comes between a connection's accept and its `on_open`: the header of a proxy.
 
-use std::io::{self, ErrorKind};
+use std::io;
 
 use super::{
     Core,
@@ -11,8 +11,12 @@ use crate::{
     CloseReason, ConnId, Handler,
     connection::{Connection, Flags, Inbound, Phase},
     id::Key,
-    proxy_protocol::{self, Header},
+    proxy_protocol::{self, Header, MAX_HEADER},
+    transport::Session,
 };
+
+// What has come of a header that is not whole fits in front of what is read next, however small the read buffer is.
+const _: () = assert!(MAX_HEADER <= Session::MAX_LONG_HANDSHAKE);
 
 impl<H: Handler> Stage<H> {
     /// Reads the header; what follows it in the same read is the connection's first input.
@@ -24,13 +28,9 @@ impl<H: Handler> Stage<H> {
         let (key, size) = (id.key(), buffer.size());
         let (frame, _) = buffer.frame(kept, n);
         let len = match proxy_protocol::parse(frame) {
-            Ok(Header::Incomplete) if frame.len() <= size => {
+            Ok(Header::Incomplete) => {
                 self.core.keep_header(key, frame);
                 return self.after(id, n, size);
-            }
-            Ok(Header::Incomplete) => {
-                let error = io::Error::new(ErrorKind::InvalidData, "a header larger than the read buffer");
-                return self.refuse_header(key, error);
             }
             Err(error) => return self.refuse_header(key, error),
             Ok(Header::Complete { len, client }) => {
