@@ -103,7 +103,6 @@ impl Core {
         }
         connection.flags |= Flags::SHED;
         self.stats.shed += 1;
-        self.stats.accepted -= 1;
         self.doom(key, CloseReason::Local, None, 0);
         false
     }
