@@ -162,13 +162,16 @@ impl<H: Handler> SubReactor<H> {
         if !self.stage.core.adopted.is_empty() {
             self.stage.open_adopted();
         }
+        if self.stage.core.draining.is_some() {
+            self.advance_drain();
+        }
         if !self.stage.core.masses.is_empty() {
             self.stage.core.advance_mass();
         }
         self.stage.end_turn();
         self.announce_room();
         if self.stage.core.draining.is_some() {
-            self.advance_drain();
+            self.stage.core.stop_if_drained();
         }
         !self.stage.core.is_stopped()
     }

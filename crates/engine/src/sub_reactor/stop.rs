@@ -44,7 +44,10 @@ impl Core {
     }
 
     /// Stops the engine when this reactor was the last to have connections.
-    fn stop_if_drained(&self) {
+    pub(super) fn stop_if_drained(&self) {
+        if self.stopping || !self.draining.is_some_and(|draining| draining.is_told) {
+            return;
+        }
         let is_idle = self.connections.len() == 0 && !self.has_work() && self.mailbox().is_empty();
         // Of two reactors whose last connections close at the same time, one sees that both have.
         fence(Ordering::SeqCst);
@@ -55,7 +58,8 @@ impl Core {
 }
 
 impl<H: Handler> SubReactor<H> {
-    /// Brings a drain further: what waits to be accepted first, then the handler is told, then it is a matter of waiting.
+    /// Brings a drain further: what waits to be accepted first, then the handler is told, then it is a matter of waiting. What
+    /// the handler asks for leaves at the end of the turn.
     pub(super) fn advance_drain(&mut self) {
         let Some(draining) = self.stage.core.draining else { return };
         if let Some(acceptor) = &mut self.acceptor {
@@ -71,9 +75,6 @@ impl<H: Handler> SubReactor<H> {
             self.stage.core.draining = Some(Draining { is_told: true, ..draining });
             self.stage.call_reactor(|handler, reactor| handler.on_stopping(reactor, draining.until));
             self.stage.core.shared.accepting.fetch_sub(1, Ordering::SeqCst);
-        }
-        if !self.stage.core.stopping {
-            self.stage.core.stop_if_drained();
         }
     }
 }
