@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     actor::Actor,
-    arrivals::introduce,
+    arrivals::{Newcomer, introduce},
     estate::{begin_anew, drop_estates, meet_answer},
     model::Record,
     world::World,
@@ -182,7 +182,7 @@ impl World {
         let kind = plan.kinds[self.random.below(plan.kinds.len())].clone();
         let now = self.core().clock.now();
         let random = &mut self.random;
-        let index = introduce(&self.model, &self.kernel, random, &plan, kind.clone(), None, now);
+        let index = introduce(&self.model, &self.kernel, random, &plan, Newcomer::dialled(kind.clone(), now));
         let timeout = Duration::from_millis(self.random.pick(&[3, 10_000]));
         self.model.borrow_mut().records[index].timeout = Some(timeout);
         let (low, high, limit) = kind.marks;

@@ -27,6 +27,7 @@ pub(super) enum Deed {
     CancelReactorTimer,
     Finish,
     HandleFinish,
+    FinishAll,
     ShutWrite,
     /// Goes on sending behind the peer's FIN.
     Linger,
@@ -73,6 +74,7 @@ impl Deed {
         Deed::CancelReactorTimer,
         Deed::Finish,
         Deed::HandleFinish,
+        Deed::FinishAll,
         Deed::ShutWrite,
         Deed::Linger,
         Deed::AutoPause,
@@ -105,7 +107,7 @@ impl Deed {
             Echo | Adopt | HandleAdopt => 1,
             Finish | HandleFinish | ShutWrite | Close | HandleClose | Reset | HandleReset => 12,
             Panic | Dial | HandleDial | HandleBroadcast | Broadcast => 6,
-            Flood => 30,
+            Flood | FinishAll => 30,
             Detach | Idle | AutoPause | Pause | Hold => 3,
             _ => 2,
         }

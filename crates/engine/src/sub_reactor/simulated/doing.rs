@@ -240,6 +240,7 @@ impl Actor {
             Deed::Post => self.post(),
             Deed::PostTo => self.post_to(reactor),
             Deed::Dial | Deed::HandleDial => self.dial(reactor, deed),
+            Deed::FinishAll => self.finish_all(reactor),
             Deed::Adopt | Deed::HandleAdopt => self.adopt(reactor, deed),
             _ => return false,
         }

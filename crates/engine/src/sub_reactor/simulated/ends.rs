@@ -6,6 +6,7 @@ use super::{
     actor::Actor,
     model::{End, Life, Model, Record},
     plan::Plan,
+    preface::Says,
     script::Ending,
     socket::Socket,
 };
@@ -70,7 +71,18 @@ fn is_fit(
     };
     let when = |is_so: bool, otherwise: &str| if is_so { Ok(()) } else { Err(otherwise.to_owned()) };
     match end.reason {
+        CloseReason::Peer { code: None } if !end.opened => {
+            let has_left = socket.fin_arrived && socket.read == socket.script.bytes.len();
+            when(has_left && record.script.says == Some(Says::Torn), "its header was not torn")
+        }
         CloseReason::Peer { code: None } => when(record.intake.is_at_end, "its end was not told"),
+        CloseReason::Handshake => match record.is_proxied() && !end.opened {
+            true => passed(record.began, Some(options.handshake_timeout)),
+            false => Err("no header was to come".to_owned()),
+        },
+        CloseReason::Protocol if !end.opened => {
+            when(record.script.says == Some(Says::Nonsense), "the proxy kept the rules")
+        }
         CloseReason::Local => {
             when(record.was_finished || record.was_closed || record.was_reset, "nobody asked for it")
         }

@@ -24,10 +24,10 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(script: Rc<Script>) -> Intake {
         Intake {
-            script,
             next: 0,
-            consumed: 0,
-            offered: 0,
+            consumed: script.preface,
+            offered: script.preface,
+            script,
             is_held: false,
             may_repeat: false,
             is_at_end: false,

@@ -9,10 +9,12 @@ use std::{
 };
 
 use super::{
+    draining::Drain,
     estate::{Estate, Fate},
     intake::Intake,
     ledger::{Certainty, Ledger},
-    plan::Kind,
+    plan::{Kind, Plan},
+    preface::Says,
     script::Script,
     trace::Trace,
     wire::{Encoded, Wire},
@@ -49,6 +51,11 @@ pub(super) struct Model {
     pub(super) numbered: u64,
     /// Taken out, and not put in again.
     pub(super) estates: Vec<Estate>,
+    pub(super) drain: Option<Drain>,
+    /// Sessions that could not be made, at most.
+    pub(super) sessions_failed: usize,
+    /// Accepted from a proxy, and shed when the client was known.
+    pub(super) shed_late: u64,
 }
 
 /// Where a connection stands, seen from the handler.
@@ -105,6 +112,7 @@ pub(super) struct Record {
     pub(super) is_authenticated: bool,
     pub(super) idle: Option<Option<Duration>>,
     pub(super) began: Instant,
+    pub(super) opened: Instant,
     pub(super) timeout: Option<Duration>,
     /// When bytes last went either way, when the kernel last took some, and when our FIN was said.
     pub(super) active: Instant,
@@ -148,6 +156,7 @@ impl Record {
             is_authenticated: false,
             idle: None,
             began: now,
+            opened: now,
             timeout: None,
             active: now,
             taken_at: now,
@@ -187,6 +196,21 @@ impl Record {
     pub(super) fn resume(&mut self) {
         (self.is_paused, self.is_in_doubt) = (false, false);
         self.intake.may_repeat = true;
+    }
+
+    /// It is not served: a limit was met.
+    pub(super) fn is_shed(&mut self) {
+        (self.life, self.never_was) = (Life::Closed, true);
+    }
+
+    /// Whether it may be turned away when its proxy has said whose it is.
+    pub(super) fn may_be_shed(&self, plan: &Plan) -> bool {
+        let is_known = matches!(self.script.says, Some(Says::Client(_)));
+        is_known && self.life == Life::Admitted && plan.options.max_per_address.is_some()
+    }
+
+    pub(super) fn is_proxied(&self) -> bool {
+        self.listener.is_some() && self.script.says.is_some()
     }
 
     pub(super) fn shown(&self) -> String {
