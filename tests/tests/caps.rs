@@ -68,6 +68,25 @@ fn an_address_has_as_many_as_it_may_and_room_again_when_one_leaves() {
 }
 
 #[test]
+fn no_counter_is_taken_back_when_a_proxys_client_is_shed() {
+    const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 192.0.2.1 5000 80\r\n";
+    let listener = Listener::new("tcp://127.0.0.1:0").proxy_protocol(["127.0.0.1"]);
+    let (server, events) =
+        telling(Engine::builder().listen(listener).reactors(1).max_connections_per_address(1));
+    let total = || server.handle.stats().total();
+    let mut first = server.connect();
+    first.write_all(LINE).unwrap();
+    opened(&events);
+    let mut second = server.connect();
+    eventually("both are taken in", || total().accepted == 2);
+    second.write_all(LINE).unwrap();
+    assert_eq!(read_to_end(&mut second).0, b"");
+    eventually("it was shed", || total().shed == 1);
+    let total = total();
+    assert_eq!((total.accepted, total.opened, total.closed, total.connections), (2, 1, 1, 1));
+}
+
+#[test]
 fn behind_a_proxy_it_is_the_client_whose_address_counts() {
     const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 192.0.2.1 5000 80\r\n";
     let listener = Listener::new("tcp://127.0.0.1:0").proxy_protocol(["127.0.0.1"]);

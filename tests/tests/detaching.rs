@@ -7,7 +7,7 @@ mod fixture;
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     os::fd::AsRawFd,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
@@ -165,6 +165,37 @@ fn what_was_accepted_and_not_sent_follows_what_the_peer_has_received_without_a_s
     assert_eq!((pattern.position(), ending), (sent as u64, Ending::Eof));
     heir.join().unwrap();
     eventually("its storage is free", || server.handle.stats().total().buffered == 0);
+}
+
+#[test]
+fn a_fin_that_was_asked_for_is_said_or_the_heir_is_told_to_say_it() {
+    let builder = wheelhouse::Engine::builder().listen(raw()).reactors(1).send_buffer(16 << 10);
+    let (server, ids) = telling_ids(builder);
+    for waiting in [0, 600 << 10] {
+        let mut client = connect_with_window(server.at(), 8 << 10);
+        let id = next(&ids);
+        let sent = server.ask_conn(id, move |conn, _| {
+            let sent = pile_up(conn, &mut Pattern::new(7), waiting);
+            conn.shutdown_write();
+            sent
+        });
+        let detached = take_out(&server, id);
+        let (unsent, fin) = (detached.unsent.clone(), detached.fin);
+        assert_eq!((unsent.is_empty(), fin), (waiting == 0, waiting > 0));
+        let heir = thread::spawn(move || {
+            let mut stream = plain(detached);
+            stream.write_all(&unsent).unwrap();
+            if fin {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            stream
+        });
+        // The heir holds the socket: nothing but FIN ends what the client reads.
+        let (heard, ending) = read_to_end(&mut client);
+        Pattern::new(7).check(&heard);
+        assert_eq!((heard.len(), ending), (sent, Ending::Eof));
+        drop(heir.join().unwrap());
+    }
 }
 
 /// An engine that takes a connection out when it hears `out`, and tells of what happens to it.

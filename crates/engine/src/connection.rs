@@ -129,7 +129,7 @@ bitflags! {
         const COUNTED = 1 << 25;
         /// To be closed without an `on_close`, for it has no session.
         const UNTOLD = 1 << 26;
-        /// To be closed without an `on_close` or being counted: a limit was met before it was open.
+        /// To be closed without an `on_close`: a limit was met before it was open.
         const SHED = 1 << 27;
         /// On the list of those who hold buffer memory.
         const HOLDS = 1 << 28;

@@ -39,4 +39,7 @@ pub struct Detached {
     pub held: Option<Payload<'static>>,
     /// Bytes that `send` accepted and the kernel has not taken, framed.
     pub unsent: Vec<u8>,
+    /// Whether FIN was asked for ([`Conn::shutdown_write`](crate::Conn::shutdown_write)) and is still to be said, behind
+    /// `unsent`.
+    pub fin: bool,
 }

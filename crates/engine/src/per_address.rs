@@ -67,6 +67,13 @@ impl PerAddress {
         }
     }
 
+    /// Connections that are counted, of whichever address.
+    #[cfg(test)]
+    pub(crate) fn total(&self) -> usize {
+        let shards = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        shards.map(|shard| shard.values().sum::<usize>()).sum()
+    }
+
     fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, usize>> {
         let number = match source {
             Source::V4(bits) => u64::from(bits),

@@ -36,10 +36,10 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections accepted, and not shed: those that have come are `accepted + shed`, and `accepted + dialled + adopted` are
-    /// `closed + connections`.
+    /// Connections accepted and taken in: `accepted + dialled + adopted` are `closed + connections`.
     accepted,
-    /// Connections accepted and dropped before they were open: descriptors had run out, or a limit was met.
+    /// Connections dropped before they were open: descriptors had run out, or a limit was met. One from a proxy, whose client
+    /// is known only when it was taken in, is among those accepted and those closed too.
     shed,
     /// Times that accepting failed and was put off.
     accept_errors,

@@ -79,13 +79,14 @@ impl Core {
         let unread = self.take_unread(key);
         let unsent = self.take_unsent(key);
         let mut connection = self.release(key)?;
+        let fin = connection.flags.contains(Flags::SHUT_WANTED);
         self.io.deregister(&self.poll, &connection);
         let heir = connection.under_way_mut()?.heir.take()?;
         let socket = match connection.fd.take() {
             Some(fd) => fd,
             None => OwnedFd::from(File::open("/dev/null").ok()?),
         };
-        Some(Inheritance { heir, detached: Detached { socket, unread, held, unsent } })
+        Some(Inheritance { heir, detached: Detached { socket, unread, held, unsent, fin } })
     }
 
     fn take_unread(&mut self, key: Key) -> Vec<u8> {

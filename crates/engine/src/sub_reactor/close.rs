@@ -228,7 +228,7 @@ impl Core {
         let here = &self.shared.reactors[self.id.index()];
         here.roll.leave(id);
         here.load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        self.stats.closed += u64::from(!connection.flags.contains(Flags::SHED));
+        self.stats.closed += 1;
         self.plan_tidying();
         Some(connection)
     }

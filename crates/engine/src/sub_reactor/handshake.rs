@@ -1,14 +1,18 @@
 //! What comes between a connection's accept and its `on_open`: the header of a proxy.
 
-use std::io::{self, ErrorKind};
+use std::io;
 
 use super::{Core, read::Step, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
     CloseReason, ConnId, Handler,
     connection::{Connection, Flags, Inbound, Phase},
     id::Key,
-    proxy_protocol::{self, Header},
+    proxy_protocol::{self, Header, MAX_HEADER},
+    transport::Session,
 };
+
+// What has come of a header that is not whole fits in front of what is read next, however small the read buffer is.
+const _: () = assert!(MAX_HEADER <= Session::MAX_LONG_HANDSHAKE);
 
 impl<H: Handler> Stage<H> {
     /// Reads the header; what follows it in the same read is the connection's first input.
@@ -20,13 +24,9 @@ impl<H: Handler> Stage<H> {
         let (key, size) = (id.key(), buffer.size());
         let (frame, _) = buffer.frame(kept, n);
         let len = match proxy_protocol::parse(frame) {
-            Ok(Header::Incomplete) if frame.len() <= size => {
+            Ok(Header::Incomplete) => {
                 self.core.keep_header(key, frame);
                 return self.after(id, n, size);
-            }
-            Ok(Header::Incomplete) => {
-                let error = io::Error::new(ErrorKind::InvalidData, "a header larger than the read buffer");
-                return self.refuse_header(key, error);
             }
             Err(error) => return self.refuse_header(key, error),
             Ok(Header::Complete { len, client }) => {
@@ -99,7 +99,6 @@ impl Core {
         }
         connection.flags |= Flags::SHED;
         self.stats.shed += 1;
-        self.stats.accepted -= 1;
         self.doom(key, CloseReason::Local, None, 0);
         false
     }

@@ -146,13 +146,16 @@ impl<H: Handler> SubReactor<H> {
         if !self.stage.core.adopted.is_empty() {
             self.stage.open_adopted();
         }
+        if self.stage.core.draining.is_some() {
+            self.advance_drain();
+        }
         if !self.stage.core.masses.is_empty() {
             self.stage.core.advance_mass();
         }
         self.stage.end_turn();
         self.announce_room();
         if self.stage.core.draining.is_some() {
-            self.advance_drain();
+            self.stage.core.stop_if_drained();
         }
         !self.stage.core.is_stopped()
     }
@@ -279,6 +282,7 @@ impl<H: Handler> SubReactor<H> {
     }
 
     /// Brings a drain further: what waits to be accepted first, then the handler is told, then it is a matter of waiting.
+    /// What the handler asks for leaves at the end of the turn.
     pub(super) fn advance_drain(&mut self) {
         let Some(draining) = self.stage.core.draining else { return };
         if let Some(acceptor) = &mut self.acceptor {
@@ -294,9 +298,6 @@ impl<H: Handler> SubReactor<H> {
             self.stage.core.draining = Some(Draining { is_told: true, ..draining });
             self.stage.call_reactor(|handler, reactor| handler.on_stopping(reactor, draining.until));
             self.stage.core.shared.accepting.fetch_sub(1, Ordering::SeqCst);
-        }
-        if !self.stage.core.stopping {
-            self.stage.core.stop_if_drained();
         }
     }
 }

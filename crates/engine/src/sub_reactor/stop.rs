@@ -32,6 +32,9 @@ impl Core {
 
     /// Stops the engine when this reactor was the last to have connections.
     pub(super) fn stop_if_drained(&self) {
+        if self.stopping || !self.draining.is_some_and(|draining| draining.is_told) {
+            return;
+        }
         let is_idle = self.connections.len() == 0 && !self.has_work() && self.mailbox().is_empty();
         // Of two reactors whose last connections close at the same time, one sees that both have.
         fence(Ordering::SeqCst);

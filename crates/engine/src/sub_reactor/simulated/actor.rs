@@ -4,6 +4,7 @@ use std::{
     any::Any,
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -187,8 +188,13 @@ impl Handler for Actor {
         self.check(id, |model, index| {
             let record = &mut model.records[index];
             let life = std::mem::replace(&mut record.life, Life::Open);
-            record.active = conn.now();
-            record.began = conn.now();
+            record.opened = conn.now();
+            if !record.is_proxied() && record.carrier.is_none() {
+                record.began = conn.now();
+            }
+            if record.carrier.is_none() {
+                record.active = conn.now();
+            }
             match life {
                 Life::Dialling | Life::Admitted => Ok(()),
                 other => Err(format!("on_open while {other:?}")),
@@ -278,6 +284,15 @@ impl Handler for Actor {
         self.meet_end(closed, session.0);
         let _running = Running::enter(&self.model, format!("on_close of {id}"));
         self.act_at_large(closed.reactor());
+    }
+
+    fn on_stopping(&mut self, reactor: &mut Reactor<'_>, until: Instant) {
+        let _running = Running::enter(&self.model, "on_stopping".to_owned());
+        self.meet_drain(reactor, until);
+        self.act_at_large(reactor);
+        if self.random.one_in(2) {
+            self.finish_all(reactor);
+        }
     }
 
     fn on_panic(&mut self, _: &mut Reactor<'_>, panic: &(dyn Any + Send)) {

@@ -3,8 +3,16 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use super::{actor::Actor, arrivals::introduce, model::Record, world::World};
-use crate::{Audience, ConnId, Connect, ListenerId, Reactor, Tag, mailbox::Command, sub_reactor::Job};
+use super::{
+    actor::Actor,
+    arrivals::{Newcomer, introduce},
+    estate::{begin_anew, drop_estates, meet_answer},
+    model::Record,
+    world::World,
+};
+use crate::{
+    Audience, ConnId, Connect, ListenerId, NotTaken, Reactor, Tag, mailbox::Command, sub_reactor::Job,
+};
 
 impl World {
     /// One thing or another, or nothing.
@@ -13,7 +21,7 @@ impl World {
             return;
         }
         let gentle = self.plan.is_gentle;
-        match self.random.below(if gentle { 7 } else { 10 }) {
+        match self.random.below(if gentle { 8 } else { 11 }) {
             0 => self.post_some(),
             1 => self.send_to_one(),
             2 => self.send_to_many(),
@@ -21,8 +29,9 @@ impl World {
             4 => self.dial(),
             5 => self.ask_of_one(Record::resume, Command::Resume),
             6 => self.ask_of_one(|record| record.was_finished = true, Command::Finish),
-            7 => self.ask_of_one(|record| record.was_closed = true, Command::Close),
-            8 => self.ask_of_one(|record| record.was_reset = true, Command::Reset),
+            7 => self.adopt(),
+            8 => self.ask_of_one(|record| record.was_closed = true, Command::Close),
+            9 => self.ask_of_one(|record| record.was_reset = true, Command::Reset),
             _ => self.fill_the_mailbox(),
         }
     }
@@ -41,6 +50,32 @@ impl World {
                     move |actor, _| note(actor, id, |record| record.was_finished = true),
                     Command::Finish(id),
                 );
+            }
+        }
+    }
+
+    /// What was taken out begins anew, or is closed by whoever has it.
+    pub(super) fn settle_estates(&mut self) {
+        match self.random.one_in(2) && !self.model.borrow().is_stopping {
+            true => self.adopt(),
+            false => drop_estates(&mut self.model.borrow_mut(), &mut self.kernel.borrow_mut()),
+        }
+    }
+
+    fn adopt(&mut self) {
+        let Some(place) = self.core().mailbox().reserve() else { return };
+        let (now, plan) = (self.core().clock.now(), Rc::clone(&self.plan));
+        let (model, kernel) = (&mut *self.model.borrow_mut(), &mut *self.kernel.borrow_mut());
+        let begun = begin_anew(model, kernel, &mut self.random, &plan, now);
+        let mailbox = self.reactor.stage.core.mailbox();
+        let Some(anew) = begun else { return mailbox.unreserve(place) };
+        // As a handle looks at it on the caller's thread.
+        match anew.adopt.prepare() {
+            Ok(()) => mailbox.put_in(place, Command::Adopt(Box::new(anew.adopt))),
+            Err(error) => {
+                mailbox.unreserve(place);
+                let back = NotTaken { what: anew.adopt, error };
+                meet_answer::<()>(model, kernel, anew.expected, Err(back));
             }
         }
     }
@@ -107,7 +142,7 @@ impl World {
         let payload = self.reactor.stage.handler.numbered();
         let expected = payload.clone();
         let noting = move |actor: &mut Actor, reactor: &mut Reactor<'_>| {
-            actor.expect(reactor, &expected, |id, _| id == to);
+            actor.expect(reactor, &expected, |record| record.id == Some(to));
         };
         self.ask(noting, Command::Send { to, payload });
     }
@@ -121,7 +156,7 @@ impl World {
         let (expected, named) = (payload.clone(), Arc::clone(&to));
         let noting = move |actor: &mut Actor, reactor: &mut Reactor<'_>| {
             for named in named.iter() {
-                actor.expect(reactor, &expected, |id, _| id == *named);
+                actor.expect(reactor, &expected, |record| record.id == Some(*named));
             }
         };
         self.ask(noting, Command::SendMany { to, payload });
@@ -133,7 +168,7 @@ impl World {
         let payload = self.reactor.stage.handler.numbered();
         let expected = payload.clone();
         let noting = move |actor: &mut Actor, reactor: &mut Reactor<'_>| {
-            actor.expect(reactor, &expected, |_, record| record.is_heard_by(to));
+            actor.expect(reactor, &expected, |record| record.is_heard_by(to));
         };
         self.ask(noting, Command::Broadcast { to, payload });
     }
@@ -147,7 +182,7 @@ impl World {
         let kind = plan.kinds[self.random.below(plan.kinds.len())].clone();
         let now = self.core().clock.now();
         let random = &mut self.random;
-        let index = introduce(&self.model, &self.kernel, random, &plan, kind.clone(), None, now);
+        let index = introduce(&self.model, &self.kernel, random, &plan, Newcomer::dialled(kind.clone(), now));
         let timeout = Duration::from_millis(self.random.pick(&[3, 10_000]));
         self.model.borrow_mut().records[index].timeout = Some(timeout);
         let (low, high, limit) = kind.marks;

@@ -27,6 +27,7 @@ pub(super) enum Deed {
     CancelReactorTimer,
     Finish,
     HandleFinish,
+    FinishAll,
     ShutWrite,
     /// Goes on sending behind the peer's FIN.
     Linger,
@@ -36,6 +37,11 @@ pub(super) enum Deed {
     PostTo,
     Dial,
     HandleDial,
+    /// Takes a connection out.
+    Detach,
+    /// Puts one that was taken out in again.
+    Adopt,
+    HandleAdopt,
     /// From here on something is lost by it.
     Idle,
     Close,
@@ -68,6 +74,7 @@ impl Deed {
         Deed::CancelReactorTimer,
         Deed::Finish,
         Deed::HandleFinish,
+        Deed::FinishAll,
         Deed::ShutWrite,
         Deed::Linger,
         Deed::AutoPause,
@@ -76,6 +83,9 @@ impl Deed {
         Deed::PostTo,
         Deed::Dial,
         Deed::HandleDial,
+        Deed::Detach,
+        Deed::Adopt,
+        Deed::HandleAdopt,
         Deed::Idle,
         Deed::Close,
         Deed::HandleClose,
@@ -94,11 +104,11 @@ impl Deed {
     pub(super) fn rarity(self) -> usize {
         use Deed::*;
         match self {
-            Echo => 1,
+            Echo | Adopt | HandleAdopt => 1,
             Finish | HandleFinish | ShutWrite | Close | HandleClose | Reset | HandleReset => 12,
             Panic | Dial | HandleDial | HandleBroadcast | Broadcast => 6,
-            Flood => 30,
-            Idle | AutoPause | Pause | Hold => 3,
+            Flood | FinishAll => 30,
+            Detach | Idle | AutoPause | Pause | Hold => 3,
             _ => 2,
         }
     }

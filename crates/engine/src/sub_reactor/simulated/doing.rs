@@ -1,20 +1,15 @@
 //! The actor's deeds, and what each is to bring about.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use super::{
     actor::Actor,
-    arrivals::{introduce, name_the_dialled},
+    arrivals::name_the_new,
     deed::Deed,
     model::{Life, Model, Running},
     sending::{FORMS, Form, View},
 };
-use crate::{
-    Audience, Conn, ConnId, Connect, Error, ListenerId, On, Payload, Reactor, ReactorId, Tag, TimerKind,
-};
-
-/// Connections that a world has at most.
-const MOST: usize = 40;
+use crate::{Audience, Conn, ConnId, ListenerId, Payload, Reactor, ReactorId, TimerKind};
 
 impl Actor {
     /// What a callback without a connection does.
@@ -112,9 +107,14 @@ impl Actor {
                 self.with(id, |record| (record.was_reset, record.is_over) = (true, true));
             }
             Deed::ShutWrite => {
+                let is_able = View::of(conn.reactor(), id).takes_output;
                 conn.shutdown_write();
-                self.with(id, |record| record.is_shut = true);
+                self.with(id, |record| {
+                    record.is_shut = true;
+                    record.fin_asked |= is_able;
+                });
             }
+            Deed::Detach => self.detach(conn),
             Deed::AutoPause => {
                 let on = self.random.one_in(3);
                 conn.set_auto_pause(on);
@@ -240,23 +240,23 @@ impl Actor {
             Deed::Post => self.post(),
             Deed::PostTo => self.post_to(reactor),
             Deed::Dial | Deed::HandleDial => self.dial(reactor, deed),
+            Deed::FinishAll => self.finish_all(reactor),
+            Deed::Adopt | Deed::HandleAdopt => self.adopt(reactor, deed),
             _ => return false,
         }
         true
     }
 
     /// Notes that something was refused by a full mailbox.
-    fn note_full(&mut self) {
-        let mut model = self.model.borrow_mut();
-        model.awaits_room = true;
-        model.fulls += 1;
+    pub(super) fn note_full(&mut self) {
+        self.model.borrow_mut().note_full();
     }
 
     fn send_from_afar(&mut self, reactor: &Reactor<'_>) {
         let Some(to) = self.any(reactor) else { return };
         let payload = self.numbered();
         match self.poster.send(to, payload.clone()) {
-            Ok(()) => self.expect(reactor, &payload, |id, _| id == to),
+            Ok(()) => self.expect(reactor, &payload, |record| record.id == Some(to)),
             Err(_) => self.note_full(),
         }
     }
@@ -268,7 +268,7 @@ impl Actor {
             Ok(()) => {
                 // Named twice, sent twice.
                 for named in to {
-                    self.expect(reactor, &payload, |id, _| id == named);
+                    self.expect(reactor, &payload, |record| record.id == Some(named));
                 }
             }
             Err(_) => self.note_full(),
@@ -284,7 +284,7 @@ impl Actor {
             _ => self.poster.broadcast(to, payload.clone()),
         };
         match asked {
-            Ok(()) => self.expect(reactor, &payload, |_, record| record.is_heard_by(to)),
+            Ok(()) => self.expect(reactor, &payload, |record| record.is_heard_by(to)),
             Err(_) => self.note_full(),
         }
     }
@@ -294,18 +294,20 @@ impl Actor {
         &mut self,
         reactor: &Reactor<'_>,
         payload: &Payload<'static>,
-        is_meant: impl Fn(ConnId, &super::model::Record) -> bool,
+        is_meant: impl Fn(&super::model::Record) -> bool,
     ) {
-        name_the_dialled(reactor.core, &self.model, &self.kernel);
+        name_the_new(reactor.core, &self.model, &self.kernel);
         let Model { records, trace, .. } = &mut *self.model.borrow_mut();
         for record in records {
-            let Some(id) = record.id.filter(|_| record.life != Life::Closed) else { continue };
-            if is_meant(id, record) {
-                // One that stops sends to many no more.
-                let takes_output = View::of(reactor, id).takes_output && !reactor.core.stopping;
-                trace.note(format_args!("  {id} is to be sent {} B", payload.bytes().len()));
-                record.expect(payload, takes_output && !record.ends_soon());
+            // What a callback has asked to adopt comes before what it asks for next, and has no name yet.
+            let is_known = record.id.is_some() || record.carrier.is_some();
+            if record.life == Life::Closed || !is_known || !is_meant(record) {
+                continue;
             }
+            let view = record.id.map_or(View::default(), |id| View::of(reactor, id));
+            trace.note(format_args!("  {:?} is to be sent {} B", record.id, payload.bytes().len()));
+            // One that stops sends to many no more.
+            record.expect(payload, view.takes_output && !reactor.core.stopping && !record.ends_soon());
         }
     }
 
@@ -340,43 +342,6 @@ impl Actor {
         let posted = self.poster.post_to(to, |actor, conn, _| actor.act_when_posted(conn));
         if posted.is_err() {
             self.note_full();
-        }
-    }
-
-    fn dial(&mut self, reactor: &mut Reactor<'_>, deed: Deed) {
-        if self.model.borrow().records.len() >= MOST {
-            return;
-        }
-        let plan = Rc::clone(&self.plan);
-        let kind = plan.kinds[self.random.below(plan.kinds.len())].clone();
-        let index =
-            introduce(&self.model, &self.kernel, &mut self.random, &plan, kind.clone(), None, reactor.now());
-        let timeout = Duration::from_millis(self.random.pick(&[1, 40, 10_000]));
-        let (low, high, limit) = kind.marks;
-        let to = Connect::to("tcp://127.0.0.1:9").framing(kind.framing).policy(kind.policy);
-        let to = to.water_marks(low, high, limit).timeout(timeout).tag(Tag(index as u64));
-        self.model.borrow_mut().records[index].timeout = Some(timeout);
-        let refused = match deed {
-            Deed::Dial => match reactor.connect(to) {
-                Ok(id) => {
-                    self.kernel.borrow_mut().name(index, id);
-                    self.model.borrow_mut().name(index, id);
-                    false
-                }
-                Err(_) => true,
-            },
-            _ => {
-                let asked = self.poster.connect(On::Any, to);
-                if matches!(asked, Err(Error::MailboxFull { .. })) {
-                    self.note_full();
-                }
-                asked.is_err()
-            }
-        };
-        let mut model = self.model.borrow_mut();
-        if refused {
-            model.records[index].life = Life::Closed;
-            model.records[index].never_was = true;
         }
     }
 }

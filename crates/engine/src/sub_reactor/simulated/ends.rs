@@ -6,6 +6,7 @@ use super::{
     actor::Actor,
     model::{End, Life, Model, Record},
     plan::Plan,
+    preface::Says,
     script::Ending,
     socket::Socket,
 };
@@ -16,13 +17,12 @@ impl Actor {
     pub(super) fn meet_end(&mut self, closed: &mut Closed<'_>, session: Option<ConnId>) {
         let (id, now) = (closed.id(), closed.reactor().now());
         let mut model = self.model.borrow_mut();
-        let Some(index) = model.index(id).or_else(|| in_vain(closed)) else {
+        // Begun by a command and closed in the same turn it has no name yet.
+        let known = model.index(id).or_else(|| self.kernel.borrow().find(id.sequence()));
+        let Some(index) = known else {
             return model.fail(id, "on_close of a connection that nobody knows");
         };
-        if model.index(id).is_none() {
-            // Dialled by a command and closed in the same turn: it had no name yet.
-            model.name(index, id);
-        }
+        model.name(index, id);
         let unsent = closed.unsent();
         model.trace.note(format_args!("on_close of {id}: {}, {unsent} B unsent", closed.reason()));
         let end = End { reason: *closed.reason(), unsent, opened: closed.opened() };
@@ -54,11 +54,6 @@ impl Actor {
     }
 }
 
-/// What was dialled through a handle is known by its tag.
-fn in_vain(closed: &Closed<'_>) -> Option<usize> {
-    closed.listener().is_none().then_some(closed.tag().0 as usize)
-}
-
 /// Whether there was cause for that reason.
 fn is_fit(
     record: &Record,
@@ -76,7 +71,18 @@ fn is_fit(
     };
     let when = |is_so: bool, otherwise: &str| if is_so { Ok(()) } else { Err(otherwise.to_owned()) };
     match end.reason {
+        CloseReason::Peer { code: None } if !end.opened => {
+            let has_left = socket.fin_arrived && socket.read == socket.script.bytes.len();
+            when(has_left && record.script.says == Some(Says::Torn), "its header was not torn")
+        }
         CloseReason::Peer { code: None } => when(record.intake.is_at_end, "its end was not told"),
+        CloseReason::Handshake => match record.is_proxied() && !end.opened {
+            true => passed(record.began, Some(options.handshake_timeout)),
+            false => Err("no header was to come".to_owned()),
+        },
+        CloseReason::Protocol if !end.opened => {
+            when(record.script.says == Some(Says::Nonsense), "the proxy kept the rules")
+        }
         CloseReason::Local => {
             when(record.was_finished || record.was_closed || record.was_reset, "nobody asked for it")
         }
@@ -115,6 +121,7 @@ fn is_fit(
             let throws = record.script.ending == Ending::Panics && record.intake.has_all_messages();
             when(record.threw || throws, "nobody panicked")
         }
+        CloseReason::Detached => when(record.heir.is_some(), "nobody takes it out"),
         CloseReason::Shutdown => when(is_stopping, "nobody stops"),
         other => Err(format!("{other} is no reason known here")),
     }

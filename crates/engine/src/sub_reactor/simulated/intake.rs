@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{ledger::shown, script::Script};
-use crate::Message;
+use crate::{Message, Payload};
 
 /// How far the handler has come with a script.
 pub(super) struct Intake {
@@ -24,10 +24,10 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(script: Rc<Script>) -> Intake {
         Intake {
-            script,
             next: 0,
-            consumed: 0,
-            offered: 0,
+            consumed: script.preface,
+            offered: script.preface,
+            script,
             is_held: false,
             may_repeat: false,
             is_at_end: false,
@@ -112,6 +112,55 @@ impl Intake {
             return (read - used, self.script.longest.max(read - used));
         };
         (read.saturating_sub(next.wire.start), next.wire.len())
+    }
+
+    /// Who takes the connection over is given the message on hold, and what was read behind it.
+    pub(super) fn hand_over(
+        &self,
+        held: Option<&Payload<'_>>,
+        unread: &[u8],
+        read: usize,
+    ) -> Result<(), String> {
+        let on_hold = self.script.messages.get(self.next).filter(|_| self.is_held);
+        let is_right = |held: &Payload<'_>| {
+            on_hold.is_some_and(|on_hold| held.kind() == on_hold.kind && held.bytes() == on_hold.body)
+        };
+        if on_hold.is_some() != held.is_some() || held.is_some_and(|held| !is_right(held)) {
+            return Err(format!("of message {}, held {}, came {:?}", self.next, self.is_held, held));
+        }
+        let from = on_hold.map_or(self.place(), |on_hold| on_hold.wire.end);
+        match self.script.bytes.get(from..read) == Some(unread) {
+            true => Ok(()),
+            false => Err(format!("unread from {from} to {read} are {} B: {}", unread.len(), shown(unread))),
+        }
+    }
+
+    /// Goes on elsewhere: whoever took it over has used the message on hold (`is_taken`), or it comes again.
+    pub(super) fn pass_on(&mut self, is_taken: bool) -> Intake {
+        let fresh = Intake::new(Rc::clone(&self.script));
+        let mut goes_on = std::mem::replace(self, fresh);
+        goes_on.next += usize::from(goes_on.is_held && is_taken);
+        (goes_on.is_held, goes_on.is_at_end, goes_on.may_repeat) = (false, false, true);
+        goes_on
+    }
+
+    /// What was read, `read` bytes in all, and not taken.
+    pub(super) fn unread(&self, read: usize) -> &[u8] {
+        &self.script.bytes[self.place()..read]
+    }
+
+    /// Messages taken.
+    pub(super) fn taken(&self) -> usize {
+        self.next
+    }
+
+    /// Up to where all is taken.
+    fn place(&self) -> usize {
+        match (self.script.messages.get(self.next), self.script.messages.last()) {
+            (Some(next), _) => next.wire.start,
+            (None, Some(last)) => last.wire.end,
+            (None, None) => self.consumed,
+        }
     }
 
     /// Whether all messages in front of a script's bad end were told.

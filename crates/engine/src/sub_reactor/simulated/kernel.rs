@@ -3,8 +3,9 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io::{self, ErrorKind, IoSlice},
+    os::fd::RawFd,
     rc::Rc,
 };
 
@@ -15,7 +16,7 @@ use super::{
     socket::{Ready, Socket},
     trace::Trace,
 };
-use crate::{ConnId, id::Sequence, io::Simulator};
+use crate::{ConnId, Connect, id::Sequence, io::Simulator};
 
 /// How often it does what one would rather it did not: once in so many calls, never for 0.
 #[derive(Clone, Copy)]
@@ -37,6 +38,10 @@ pub(super) struct Kernel {
     pub(super) sockets: Vec<Socket>,
     pub(super) peers: Vec<Peer>,
     names: BTreeMap<u32, usize>,
+    /// Accepted, and on their way to the reactor, in this order.
+    pub(super) handed_over: VecDeque<usize>,
+    /// Descriptors that stand for sockets which the reactor is to adopt.
+    pub(super) carriers: BTreeMap<RawFd, usize>,
     habits: Habits,
     random: Random,
     pub(super) trace: Trace,
@@ -44,8 +49,6 @@ pub(super) struct Kernel {
     pub(super) failure: Option<String>,
     /// Calls answered with anything but `EINTR`.
     pub(super) calls: u64,
-    /// Sockets closed before anybody had learned their names.
-    pub(super) closed_unnamed: usize,
     /// Sockets that something was read from, and that something was taken from, since somebody last looked.
     pub(super) read_from: Vec<usize>,
     pub(super) taken_from: Vec<usize>,
@@ -57,12 +60,13 @@ impl Kernel {
             sockets: Vec::new(),
             peers: Vec::new(),
             names: BTreeMap::new(),
+            handed_over: VecDeque::new(),
+            carriers: BTreeMap::new(),
             habits,
             random: Random::new(seed),
             trace: Trace::default(),
             failure: None,
             calls: 0,
-            closed_unnamed: 0,
             read_from: Vec::new(),
             taken_from: Vec::new(),
         }
@@ -77,9 +81,37 @@ impl Kernel {
 
     /// The reactor has given a socket's connection its name.
     pub(super) fn name(&mut self, index: usize, id: ConnId) {
-        if self.sockets[index].id.replace(id).is_none() {
-            self.names.insert(id.sequence().0, index);
+        match self.sockets[index].id.replace(id) {
+            None => _ = self.names.insert(id.sequence().0, index),
+            Some(known) if known == id => {}
+            Some(known) => self.fail(format!("socket {index} is {known}'s, and {id}'s")),
         }
+    }
+
+    /// The socket of a connection that is there.
+    pub(super) fn find(&self, name: Sequence) -> Option<usize> {
+        self.names.get(&name.0).copied()
+    }
+
+    /// A socket was taken out: nobody in the engine knows it any more.
+    pub(super) fn take_out(&mut self, index: usize) {
+        if self.sockets[index].is_watched {
+            self.fail(format!("socket {index} was given away, and is watched still"));
+        }
+        if let Some(id) = self.sockets[index].id.take() {
+            self.names.remove(&id.sequence().0);
+        }
+    }
+
+    /// A socket that was taken out begins anew, under another number; under its old one nothing is left.
+    pub(super) fn pass_on(&mut self, from: usize) -> usize {
+        let script = Rc::clone(&self.sockets[from].script);
+        let mut husk = Socket::new(script, false, false, 0);
+        husk.close(false);
+        let socket = std::mem::replace(&mut self.sockets[from], husk);
+        self.sockets.push(socket);
+        self.peers.push(self.peers[from].clone());
+        self.sockets.len() - 1
     }
 
     /// What happens on the network in a while.
@@ -98,14 +130,13 @@ impl Kernel {
     }
 
     pub(super) fn has_events(&self) -> bool {
-        self.sockets.iter().any(|socket| !socket.woken.is_empty() && socket.id.is_some())
+        self.sockets.iter().any(Socket::is_woken)
     }
 
     /// One batch of events, at most so many, in whatever order: the others come with the next.
     pub(super) fn wait(&mut self, most: usize) -> Vec<(ConnId, Ready)> {
-        let is_woken = |socket: &Socket| !socket.woken.is_empty() && socket.id.is_some();
         let mut woken: Vec<usize> =
-            (0..self.sockets.len()).filter(|&index| is_woken(&self.sockets[index])).collect();
+            (0..self.sockets.len()).filter(|&index| self.sockets[index].is_woken()).collect();
         for index in (1..woken.len()).rev() {
             woken.swap(index, self.random.below(index + 1));
         }
@@ -124,10 +155,10 @@ impl Kernel {
 
     /// The socket of that name, as long as it is open.
     fn open(&mut self, name: Sequence, call: &str) -> Option<usize> {
-        let index = self.names.get(&name.0).copied();
+        let index = self.find(name);
         match index.filter(|&index| self.sockets[index].closed.is_none()) {
             None => self.fail(format!("{call} on a socket that is not open, {}", name.0)),
-            Some(index) if self.sockets[index].is_connecting && call != "SO_ERROR" && call != "epoll_ctl" => {
+            Some(index) if self.sockets[index].is_connecting && !WHILE_CONNECTING.contains(&call) => {
                 self.fail(format!("{call} while connecting, {}", name.0));
             }
             Some(_) => {}
@@ -212,11 +243,40 @@ impl Kernel {
     }
 }
 
+/// What may be asked of a socket before it is connected.
+const WHILE_CONNECTING: [&str; 2] = ["SO_ERROR", "epoll_ctl"];
+
 /// The kernel, as the reactor and the world share it.
 #[derive(Clone)]
 pub(super) struct Calls(pub(super) Rc<RefCell<Kernel>>);
 
 impl Simulator for Calls {
+    fn register(&mut self, id: ConnId, descriptor: Option<i32>) {
+        let kernel = &mut *self.0.borrow_mut();
+        let index = match descriptor {
+            Some(descriptor) => kernel.carriers.remove(&descriptor),
+            None => kernel.handed_over.pop_front(),
+        };
+        let Some(index) = index else { return kernel.fail(format!("nobody knows what {id} watches")) };
+        kernel.trace.note(format_args!("{index} is watched as {id}"));
+        kernel.name(index, id);
+        kernel.sockets[index].watch(false);
+    }
+
+    fn deregister(&mut self, socket: Sequence) {
+        let kernel = &mut *self.0.borrow_mut();
+        if let Some(index) = kernel.open(socket, "EPOLL_CTL_DEL") {
+            kernel.sockets[index].unwatch();
+        }
+    }
+
+    fn dial(&mut self, id: ConnId, to: &Connect) {
+        let kernel = &mut *self.0.borrow_mut();
+        let index = to.tag.0 as usize;
+        kernel.name(index, id);
+        kernel.sockets[index].watch(true);
+    }
+
     fn receive(&mut self, socket: Sequence, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.borrow_mut().receive(socket, buffer)
     }
@@ -253,12 +313,10 @@ impl Simulator for Calls {
 
     fn close(&mut self, socket: Sequence, with_reset: bool) {
         let kernel = &mut *self.0.borrow_mut();
-        if !kernel.names.contains_key(&socket.0) {
-            kernel.closed_unnamed += 1;
-            return;
-        }
         // Also while connecting: it is given up.
-        let index = kernel.names[&socket.0];
+        let Some(index) = kernel.find(socket) else {
+            return kernel.fail(format!("close of a socket that nobody knows, {}", socket.0));
+        };
         if kernel.sockets[index].closed.is_some() {
             kernel.fail(format!("socket {index} was closed twice"));
         }

@@ -8,6 +8,9 @@
 //!                                 ledger, intake <── held against ── model
 //! ```
 //!
+//! Connections are accepted (from proxies, too, with a header in front), dialled, taken out and put in again; they end of
+//! themselves, by a deed of the handler's or of another thread's, in a drain or at a stop.
+//!
 //! A world is drawn from its seed and from nothing else: the same seed makes the same world. After each turn everything is
 //! looked at that must hold between two turns; a failure names the seed, the turn and the connection.
 
@@ -18,7 +21,9 @@ mod crowd;
 mod crowds;
 mod deed;
 mod doing;
+mod draining;
 mod ends;
+mod estate;
 mod intake;
 mod invariants;
 mod kernel;
@@ -26,6 +31,7 @@ mod ledger;
 mod model;
 mod peer;
 mod plan;
+mod preface;
 mod random;
 mod script;
 mod sending;

@@ -1,16 +1,20 @@
 //! What ought to be so: kept beside the engine by those who ask it for something and by those whom it calls.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
+    os::fd::RawFd,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use super::{
+    draining::Drain,
+    estate::{Estate, Fate},
     intake::Intake,
     ledger::{Certainty, Ledger},
-    plan::Kind,
+    plan::{Kind, Plan},
+    preface::Says,
     script::Script,
     trace::Trace,
     wire::{Encoded, Wire},
@@ -45,6 +49,13 @@ pub(super) struct Model {
     pub(super) missed: usize,
     /// Messages whose fate nobody is told, each with its number in it.
     pub(super) numbered: u64,
+    /// Taken out, and not put in again.
+    pub(super) estates: Vec<Estate>,
+    pub(super) drain: Option<Drain>,
+    /// Sessions that could not be made, at most.
+    pub(super) sessions_failed: usize,
+    /// Accepted from a proxy, and shed when the client was known.
+    pub(super) shed_late: u64,
 }
 
 /// Where a connection stands, seen from the handler.
@@ -85,6 +96,12 @@ pub(super) struct Record {
     pub(super) was_closed: bool,
     pub(super) was_reset: bool,
     pub(super) is_shut: bool,
+    /// A FIN is to go out behind what is queued.
+    pub(super) fin_asked: bool,
+    /// It is to be taken out.
+    pub(super) heir: Option<Rc<Cell<Fate>>>,
+    /// The descriptor that it was adopted with.
+    pub(super) carrier: Option<RawFd>,
     /// A send went beyond the limit.
     pub(super) was_refused: bool,
     pub(super) threw: bool,
@@ -95,6 +112,7 @@ pub(super) struct Record {
     pub(super) is_authenticated: bool,
     pub(super) idle: Option<Option<Duration>>,
     pub(super) began: Instant,
+    pub(super) opened: Instant,
     pub(super) timeout: Option<Duration>,
     /// When bytes last went either way, when the kernel last took some, and when our FIN was said.
     pub(super) active: Instant,
@@ -128,6 +146,9 @@ impl Record {
             was_closed: false,
             was_reset: false,
             is_shut: false,
+            fin_asked: false,
+            heir: None,
+            carrier: None,
             was_refused: false,
             threw: false,
             is_owed: false,
@@ -135,6 +156,7 @@ impl Record {
             is_authenticated: false,
             idle: None,
             began: now,
+            opened: now,
             timeout: None,
             active: now,
             taken_at: now,
@@ -174,6 +196,21 @@ impl Record {
     pub(super) fn resume(&mut self) {
         (self.is_paused, self.is_in_doubt) = (false, false);
         self.intake.may_repeat = true;
+    }
+
+    /// It is not served: a limit was met.
+    pub(super) fn is_shed(&mut self) {
+        (self.life, self.never_was) = (Life::Closed, true);
+    }
+
+    /// Whether it may be turned away when its proxy has said whose it is.
+    pub(super) fn may_be_shed(&self, plan: &Plan) -> bool {
+        let is_known = matches!(self.script.says, Some(Says::Client(_)));
+        is_known && self.life == Life::Admitted && plan.options.max_per_address.is_some()
+    }
+
+    pub(super) fn is_proxied(&self) -> bool {
+        self.listener.is_some() && self.script.says.is_some()
     }
 
     pub(super) fn shown(&self) -> String {
@@ -219,6 +256,12 @@ impl Model {
         if let Err(what) = outcome {
             self.fail(id, what);
         }
+    }
+
+    /// Notes that something was refused by a full mailbox.
+    pub(super) fn note_full(&mut self) {
+        self.awaits_room = true;
+        self.fulls += 1;
     }
 
     /// Those that are there, seen from the handler.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use super::{random::Random, socket::Socket};
 
 /// How a peer behaves.
+#[derive(Clone)]
 pub(super) struct Peer {
     end: End,
     appetite: Appetite,

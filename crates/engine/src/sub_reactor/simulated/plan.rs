@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{deed::Deed, kernel::Habits, random::Random, wire::Wire};
-use crate::{Framing, Listener, Policy, options::Options};
+use crate::{Framing, Listener, Policy, options::Options, proxy_protocol::TrustedNetworks};
 
 /// A world's measures, and which of all mischief is done in it. Each world leaves much out: what is common would hide what
 /// is rare.
@@ -18,6 +18,9 @@ pub(super) struct Plan {
     pub(super) steps: usize,
     /// The step in which the engine is told to stop.
     pub(super) stops_at: Option<usize>,
+    /// The step in which a drain begins, and the time it has.
+    pub(super) drains_at: Option<usize>,
+    pub(super) drains_within: Duration,
     /// Peers do nothing unexpected, and nobody has to go.
     pub(super) is_gentle: bool,
     pub(super) panics: bool,
@@ -40,8 +43,12 @@ pub(super) struct Kind {
     pub(super) marks: (usize, usize, usize),
     pub(super) policy: Policy,
     pub(super) authentication: Option<Duration>,
+    /// Proxies come through this listener, too.
+    pub(super) proxies: bool,
 }
 
+/// Whoever comes from here is a proxy, where the listener knows proxies.
+const PROXIES: &str = "10.9.0.0/16";
 /// In ms.
 const AN_HOUR: u64 = 60 * 60 * 1000;
 const KIB: usize = 1 << 10;
@@ -69,6 +76,11 @@ impl Plan {
                 true => None,
                 false => Some(ms(random, &[5, 100, 1_000, 60_000])),
             },
+            handshake_timeout: match is_gentle {
+                true => Duration::from_secs(3_600),
+                false => ms(random, &[2, 50, 10_000]),
+            },
+            max_per_address: (!is_gentle && random.one_in(5)).then(|| 1 + random.below(3)),
             close_timeout: if is_gentle { Duration::from_secs(3_600) } else { ms(random, &[1, 50, 5_000]) },
             ..Options::default()
         };
@@ -99,6 +111,11 @@ impl Plan {
             connections: 1 + random.below(crowd),
             steps,
             stops_at: random.one_in(4).then(|| random.below(steps)),
+            drains_at: random.one_in(4).then(|| random.below(steps)),
+            drains_within: match is_gentle {
+                true => Duration::from_secs(1_000_000),
+                false => ms(random, &[0, 4, 300, AN_HOUR]),
+            },
             is_gentle,
             panics: !is_gentle && random.one_in(4),
             most_sent: random.pick(&[100, 5_000, 100_000]),
@@ -132,13 +149,17 @@ impl Kind {
         let policies = [Policy::Refuse, Policy::Close, Policy::DropMessage];
         let policy = random.pick(&policies[..if wire == Wire::Raw { 2 } else { 3 }]);
         let authentication = (!is_gentle && random.one_in(6)).then(|| Duration::from_millis(200));
-        Kind { wire, framing: wire.framing(), marks, policy, authentication }
+        let proxies = random.one_in(4);
+        Kind { wire, framing: wire.framing(), marks, policy, authentication, proxies }
     }
 
     pub(super) fn listener(&self) -> Listener {
         let (low, high, limit) = self.marks;
         let listener = Listener::new("tcp://127.0.0.1:0").framing(self.framing.clone()).policy(self.policy);
-        let listener = listener.water_marks(low, high, limit);
+        let mut listener = listener.water_marks(low, high, limit);
+        if self.proxies {
+            listener.trusted = TrustedNetworks::parse(&[PROXIES.to_owned()]).ok();
+        }
         match self.authentication {
             Some(within) => listener.authentication(within),
             None => listener,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    preface::{Preface, Says},
     random::Random,
     wire::{BREAKS, Joined, THROWS, Wire},
 };
@@ -11,6 +12,9 @@ use crate::Kind;
 /// A peer's bytes, and the messages in them.
 pub(super) struct Script {
     pub(super) bytes: Vec<u8>,
+    /// What a proxy says first, and how many of the bytes that is.
+    pub(super) says: Option<Says>,
+    pub(super) preface: usize,
     pub(super) is_raw: bool,
     /// None in raw bytes.
     pub(super) messages: Vec<Sent>,
@@ -41,9 +45,27 @@ pub(super) enum Ending {
 }
 
 impl Script {
-    pub(super) fn draw(random: &mut Random, wire: Wire, most: usize) -> Script {
-        let (is_raw, ending) = (wire == Wire::Raw, Ending::Whole);
-        let mut script = Script { bytes: Vec::new(), is_raw, messages: Vec::new(), ending, longest: 0 };
+    pub(super) fn draw(random: &mut Random, wire: Wire, most: usize, preface: Option<Preface>) -> Script {
+        let says = preface.as_ref().map(|preface| preface.says);
+        let bytes = preface.map_or(Vec::new(), |preface| preface.bytes);
+        let mut script = Script {
+            says,
+            preface: bytes.len(),
+            bytes,
+            is_raw: wire == Wire::Raw,
+            messages: Vec::new(),
+            ending: Ending::Whole,
+            longest: 0,
+        };
+        match says {
+            Some(Says::Torn) => return script,
+            Some(Says::Nonsense) => {
+                let more = random.size(most);
+                script.bytes.extend(random.letters(more));
+                return script;
+            }
+            _ => {}
+        }
         let most_messages = if random.one_in(4) { 60 } else { 12 };
         let count = random.below(most_messages);
         for number in 0..count {

@@ -25,6 +25,7 @@ pub(super) const FORMS: [Form; 4] = [Form::Borrowed, Form::Owned, Form::Shared, 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct View {
     pub(super) takes_output: bool,
+    pub(super) is_open: bool,
     pub(super) is_live: bool,
     pub(super) queued: usize,
     pub(super) corked: usize,
@@ -36,6 +37,7 @@ impl View {
         let found = core.connections.get(id.key()).filter(|c| c.sequence == id.sequence());
         found.map_or(View::default(), |connection| View {
             takes_output: connection.takes_output(),
+            is_open: connection.phase == Phase::Open,
             is_live: connection.phase <= Phase::Open,
             queued: connection.queued(),
             corked: core.corked(id.key()),

@@ -76,6 +76,8 @@ pub(super) struct Socket {
     /// Our FIN.
     pub(super) fin_said: bool,
     pub(super) closed: Option<Closing>,
+    /// On epoll's list: what happens before that is told when it comes onto it.
+    pub(super) is_watched: bool,
     watches_room: bool,
     /// On epoll's ready list, and what for.
     pub(super) woken: Ready,
@@ -124,7 +126,8 @@ impl Socket {
             received: 0,
             fin_said: false,
             closed: None,
-            watches_room: is_dialled,
+            is_watched: false,
+            watches_room: false,
             woken: Ready::empty(),
             read_now: 0,
             greatest_read: 0,
@@ -158,6 +161,11 @@ impl Socket {
         if self.is_choked { 0 } else { self.capacity.saturating_sub(self.used) }
     }
 
+    /// Whether it has an edge that is to be told of.
+    pub(super) fn is_woken(&self) -> bool {
+        self.is_watched && !self.woken.is_empty()
+    }
+
     pub(super) fn watches_room(&self) -> bool {
         self.watches_room
     }
@@ -169,7 +177,7 @@ impl Socket {
 
     /// Something happened: an edge, if it is one that was asked for.
     pub(super) fn wake(&mut self, what: Ready) {
-        if self.closed.is_none() {
+        if self.closed.is_none() && self.is_watched {
             self.woken |= what & self.interest();
         }
     }
@@ -260,6 +268,17 @@ impl Socket {
         if again {
             self.wake(self.level());
         }
+    }
+
+    /// It comes onto epoll's list, for room too or not, and what is so is told at once.
+    pub(super) fn watch(&mut self, for_room: bool) {
+        (self.is_watched, self.watches_room) = (true, for_room);
+        self.wake(self.level());
+    }
+
+    pub(super) fn unwatch(&mut self) {
+        self.is_watched = false;
+        self.woken = Ready::empty();
     }
 
     pub(super) fn close(&mut self, with_reset: bool) {

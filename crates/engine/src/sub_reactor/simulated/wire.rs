@@ -40,7 +40,7 @@ impl Wire {
             Wire::Lines(max) => Framing::lines(max),
             Wire::Lengths(max) => Framing::length_delimited(LengthDelimited::u32_be().max_body(max)),
             Wire::Typed(max) => Framing::length_delimited(LengthDelimited::type_flags().max_body(max)),
-            Wire::Joined => Framing::custom(Joined),
+            Wire::Joined => Framing::custom(Joined { before: 0 }),
         }
     }
 
@@ -72,7 +72,10 @@ impl Wire {
 /// ```text
 /// | flags: 1 last, 2 error, 4 panic | length, 2 bytes | part |  ..  | 1 | length | part |
 /// ```
-pub(super) struct Joined;
+pub(super) struct Joined {
+    /// Messages that somebody else has decoded before.
+    pub(super) before: u64,
+}
 
 const PART: usize = 60_000;
 const LAST: u8 = 1;
@@ -124,7 +127,7 @@ impl Protocol for Joined {
         if bytes.len() < end {
             return Ok(Decoded::Need(end));
         }
-        let number = *state as u8;
+        let number = (self.before + *state) as u8;
         *state += 1;
         let frame = input.take_mut(end);
         if count == 1 {

@@ -4,8 +4,9 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::atomic::Ordering, 
 
 use super::{
     actor::{Actor, fail_next_session},
-    arrivals::{address, introduce, name_the_dialled},
+    arrivals::{Newcomer, address, introduce, name_the_new},
     ends::settle_accounts,
+    estate::Fate,
     kernel::{Calls, Kernel},
     model::{Life, Model},
     plan::Plan,
@@ -14,7 +15,7 @@ use super::{
     wire,
 };
 use crate::{
-    ConnId, Handle, ListenerId, Poster,
+    CloseReason, ConnId, Handle, ListenerId, Poster,
     accept::Accepted,
     id::Sequence,
     io::Io,
@@ -32,7 +33,7 @@ pub(super) struct World {
     pub(super) reactor: SubReactor<Actor>,
     pub(super) turn: u64,
     /// Connections that are still to come.
-    to_come: usize,
+    pub(super) to_come: usize,
     /// Turns in a row in which nothing at all happened.
     pub(super) idle_turns: usize,
     pub(super) idle_wakes: usize,
@@ -47,8 +48,6 @@ pub(super) struct World {
     pub(super) has_stopped: bool,
     /// Connections handed over by the main reactor.
     pub(super) offered: u64,
-    /// Sessions that could not be made, at most.
-    pub(super) session_failures: usize,
 }
 
 impl World {
@@ -86,7 +85,6 @@ impl World {
             thrown_before: wire::thrown(),
             has_stopped: false,
             offered: 0,
-            session_failures: 0,
         }
     }
 
@@ -95,6 +93,9 @@ impl World {
         for step in 0..self.plan.steps {
             if self.plan.stops_at == Some(step) {
                 self.stop();
+            }
+            if self.plan.drains_at == Some(step) {
+                self.drain();
             }
             self.step();
             if self.has_stopped {
@@ -116,17 +117,24 @@ impl World {
         self.model.borrow_mut().is_calm = true;
         self.kernel.borrow_mut().calm_down();
         self.to_come = 0;
-        let is_empty =
-            |world: &World| world.core().connections.len() == 0 && world.core().mailbox().is_empty();
+        let is_empty = |world: &World| {
+            let core = world.core();
+            world.has_stopped
+                || core.connections.len() == 0
+                    && core.mailbox().is_empty()
+                    && core.local.is_empty()
+                    && world.model.borrow().estates.is_empty()
+        };
         // A queue of 200,000 B leaves by 300 B at a time where the kernel's buffer is that small.
         self.run_until(20_000, is_empty, |world| {
             if world.random.one_in(4) {
+                world.settle_estates();
                 world.let_all_go();
             }
             world.step();
         });
         // What the reactor has put off until nobody is there.
-        self.run_until(1_000, |world| world.core().wheel.is_empty(), World::step);
+        self.run_until(1_000, |world| world.has_stopped || world.core().wheel.is_empty(), World::step);
         self.stop();
         self.run_until(10, |world| world.has_stopped, World::step);
     }
@@ -179,27 +187,35 @@ impl World {
         }
     }
 
+    /// As the main reactor does: within the bounds on the number of connections, and with a look at who comes.
     fn accept(&mut self) {
         self.to_come -= 1;
-        self.offered += 1;
         let listener = ListenerId(self.random.below(self.plan.kinds.len()) as u16);
         let kind = self.plan.kinds[usize::from(listener.0)].clone();
+        let is_proxied = kind.proxies && !self.random.one_in(4);
         let now = self.core().clock.now();
-        let index =
-            introduce(&self.model, &self.kernel, &mut self.random, &self.plan, kind, Some(listener), now);
+        let newcomer = Newcomer { kind, listener: Some(listener), is_proxied, now };
+        let index = introduce(&self.model, &self.kernel, &mut self.random, &self.plan, newcomer);
         let is_unix = self.kernel.borrow().sockets[index].is_unix;
+        let peer = Some(address(index, is_proxied));
+        let mut accepted =
+            Accepted { fd: None, peer, listener, is_unix, is_counted: false, is_proxied: false };
+        if !self.core().shared.admits(&mut accepted) {
+            self.kernel.borrow_mut().sockets[index].close(false);
+            return self.model.borrow_mut().records[index].is_shed();
+        }
+        if accepted.is_proxied != is_proxied {
+            self.fail(format!("from a proxy: {}, not {is_proxied}", accepted.is_proxied));
+        }
+        self.offered += 1;
+        self.kernel.borrow_mut().handed_over.push_back(index);
         let here = &self.core().shared.reactors[0];
         here.load.fetch_add(1, Ordering::Relaxed);
-        here.put(Command::Accepted(Accepted {
-            fd: None,
-            peer: Some(address(index)),
-            listener,
-            is_unix,
-            is_counted: false,
-            is_proxied: false,
-        }));
-        if self.plan.panics && self.random.one_in(10) {
-            self.session_failures += 1;
+        here.put(Command::Accepted(accepted));
+        // Where a limit may be met, too, one could not tell who is closed without a word, and why.
+        let may_fail = self.plan.panics && self.plan.options.max_per_address.is_none();
+        if may_fail && self.random.one_in(10) {
+            self.model.borrow_mut().sessions_failed += 1;
             fail_next_session(true);
         }
     }
@@ -255,7 +271,7 @@ impl World {
 
     /// Looks at what became of everything in this turn.
     fn look(&mut self) {
-        name_the_dialled(self.core(), &self.model, &self.kernel);
+        name_the_new(self.core(), &self.model, &self.kernel);
         let now = self.core().clock.now();
         let model = &mut *self.model.borrow_mut();
         let kernel = &mut *self.kernel.borrow_mut();
@@ -270,6 +286,23 @@ impl World {
             }
             if socket.fin_said {
                 record.fin_at.get_or_insert(now);
+            }
+            if let (Some(end), Some(heir)) = (record.end, &record.heir) {
+                let is_fit = match heir.get() {
+                    Fate::Waits => false,
+                    Fate::Inherited => end.reason == CloseReason::Detached,
+                    Fate::Passed => end.reason != CloseReason::Detached,
+                };
+                if let (Some(id), false) = (record.id, is_fit) {
+                    let what = format!("closed: {}, and its heir: {:?}", end.reason, heir.get());
+                    model.fail(id, what);
+                    continue;
+                }
+            }
+            if socket.closed.is_some() && record.end.is_none() && record.may_be_shed(&self.plan) {
+                record.is_shed();
+                model.shed_late += 1;
+                continue;
             }
             if record.end.is_some() && !std::mem::replace(&mut record.is_settled, true) {
                 settle_accounts(model, index, socket, &self.plan);
