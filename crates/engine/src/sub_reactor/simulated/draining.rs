@@ -1,8 +1,16 @@
 //! A drain: nobody is turned away who has come before it, everybody who is there may end of himself, and then it is over.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
-use super::{actor::Actor, arrivals::name_the_new, model::Life, world::World};
+use super::{
+    actor::Actor,
+    arrivals::name_the_new,
+    model::{Life, Record},
+    world::World,
+};
 use crate::{Reactor, mailbox::Command};
 
 /// A drain that was asked for.
@@ -29,7 +37,7 @@ impl World {
     /// After each turn: the engine stops by itself when there is cause for it, and then it does.
     pub(super) fn check_drain(&self) -> Result<(), String> {
         let (core, mut model) = (self.core(), self.model.borrow_mut());
-        let stops = core.shared.stopping.load(std::sync::atomic::Ordering::Acquire);
+        let stops = core.shared.stopping.load(Ordering::Acquire);
         let is_new = stops && !std::mem::replace(&mut model.is_stopping, stops);
         let Some(Drain { within, asked, until }) = model.drain else {
             return if is_new { Err("it stops, and nobody asked for it".into()) } else { Ok(()) };
@@ -46,7 +54,7 @@ impl World {
             return Err("all have left, and it does not stop".into());
         }
         match now.saturating_duration_since(until) > LATE && !self.reactor.has_more_timers {
-            true => Err(format!("it should have stopped at {until:?}, {count} connections ago")),
+            true => Err(format!("it should have stopped at {until:?}, and has {count} connections")),
             false => Ok(()),
         }
     }
@@ -57,7 +65,7 @@ impl Actor {
     pub(super) fn meet_drain(&mut self, reactor: &mut Reactor<'_>, until: Instant) {
         let mut model = self.model.borrow_mut();
         let may_lack = model.sessions_failed;
-        let is_left = |record: &&super::model::Record| record.life == Life::Admitted && record.id.is_none();
+        let is_left = |record: &&Record| record.life == Life::Admitted && record.id.is_none();
         let left = model.records.iter().filter(is_left).count();
         match &mut model.drain {
             Some(drain) if drain.until.is_none() => {

@@ -111,7 +111,7 @@ impl Plan {
             connections: 1 + random.below(crowd),
             steps,
             stops_at: random.one_in(4).then(|| random.below(steps)),
-            drains_at: random.one_in(4).then(|| random.below(steps)),
+            drains_at: random.one_in(5).then(|| random.below(steps)),
             drains_within: match is_gentle {
                 true => Duration::from_secs(1_000_000),
                 false => ms(random, &[0, 4, 300, AN_HOUR]),
