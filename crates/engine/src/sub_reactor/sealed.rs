@@ -114,7 +114,7 @@ impl<H: Handler> Stage<H> {
         let began = secure.session.is_handshaking().then(Instant::now);
         core.sealed.clear();
         let received = secure.session.receive(bytes, &mut core.sealed);
-        secure.is_closed |= received.phase == TlsPhase::Closed;
+        secure.is_closed |= matches!(received.phase, TlsPhase::Closed);
         if let Some(began) = began {
             core.handshaking.1 += began.elapsed();
         }
@@ -123,9 +123,9 @@ impl<H: Handler> Stage<H> {
             core.keep_sealed(key, rest, left);
         }
         if !core.sealed.is_empty() {
-            core.answer_sealed(key, received.phase == TlsPhase::Handshaking);
+            core.answer_sealed(key, matches!(received.phase, TlsPhase::Handshaking));
         }
-        if began.is_some() && received.phase != TlsPhase::Handshaking {
+        if began.is_some() && !matches!(received.phase, TlsPhase::Handshaking) {
             if let TlsPhase::Failed(error) = received.phase {
                 return self.core.broke_tls(key, error);
             }
