@@ -65,6 +65,26 @@ pub fn server() -> io::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config.map_err(io::Error::other)?))
 }
 
+/// What the engine's listeners make of such a certificate, for rustls as the engine has it.
+///
+/// # Errors
+///
+/// As [`certificate`].
+pub fn engine_config() -> io::Result<Arc<rustls::ServerConfig>> {
+    let (certificate, key) = certificate_bytes()?;
+    let provider = Arc::new(rustls_aws_lc_rs::DEFAULT_PROVIDER);
+    let ticketer = provider.ticketer_factory.ticketer().map_err(io::Error::other)?;
+    let identity = rustls::crypto::Identity::from_cert_chain(vec![certificate]).map_err(io::Error::other)?;
+    let mut config = rustls::ServerConfig::builder(provider)
+        .with_no_client_auth()
+        .with_single_cert(Arc::new(identity), key)
+        .map_err(io::Error::other)?;
+    config.ticketer = Some(ticketer);
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = rustls::server::Tls13Tickets { default: 1, max: 2 };
+    Ok(Arc::new(config))
+}
+
 /// Makes connections of TLS 1.3, each by a full handshake, to anybody who has the key of the certificate he shows.
 #[derive(Clone)]
 pub struct Client {

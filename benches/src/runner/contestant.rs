@@ -110,6 +110,8 @@ const WAVES: &[&str] = &["--waves"];
 const SEALED: &[&str] = &["--over=tls"];
 const OURS_TLS: Contestant =
     Contestant { name: "wheelhouse, TLS", arguments: &["--tls"], load: SEALED, ..OURS };
+const TLS_FLOOR: Contestant =
+    Contestant { name: "tls floor", program: "tls_floor", load: SEALED, role: Role::Peer, ..FLOOR };
 const RUSTLS: Contestant =
     Contestant { name: "rustls 0.23", program: "rustls_echo", load: SEALED, role: Role::Peer, ..FLOOR };
 
@@ -118,6 +120,7 @@ pub(crate) const TLS: &[Contestant] = &[
     Contestant { name: "tcp floor", load: WAVES, role: Role::TcpFloor, ..FLOOR },
     Contestant { name: "wheelhouse, TCP", load: WAVES, role: Role::TcpFloor, ..OURS },
     OURS_TLS,
+    TLS_FLOOR,
     RUSTLS,
 ];
 

@@ -53,15 +53,16 @@ pub(crate) fn n25(report: &mut Report, options: &Options) -> io::Result<()> {
         let base = Base::new(&lanes, &memory, index, size)?;
         let title = format!("N25: echo of {size} B over TLS 1.3, {connections} connections in waves");
         let columns = "server | CPU ns/message | beyond TCP | x (TCP + rustls in memory) | middle half (all) | \
-                       x (tcp floor + rustls in memory) | goal";
+                       x (tcp floor + rustls in memory) | x tls floor | goal";
         report.table(&title, columns);
         let in_memory = Summary::of(base.memory.iter().copied()).median;
         let hot = median(&series(&memory, &format!("one_{size}_ns"))?);
         let what = "rustls 0.24 in memory, open and seal";
-        report.line(&format!("{what}, {connections} sessions by turns | {in_memory:.0} | | | | | "));
-        report.line(&format!("{what}, one session | {hot:.0} | | | | | "));
+        report.line(&format!("{what}, {connections} sessions by turns | {in_memory:.0} | | | | | | "));
+        report.line(&format!("{what}, one session | {hot:.0} | | | | | | "));
         for lane in &lanes {
-            base.print(report, lane, &lane.echoes[index], size);
+            let of_tls_floor = of_tls_floor(&lanes, &lane.echoes[index], |lane| &lane.echoes[index]);
+            base.print(report, lane, &lane.echoes[index], size, &of_tls_floor);
         }
         report.end();
     }
@@ -72,13 +73,18 @@ fn handshakes(report: &mut Report, lanes: &[Lane], memory: &[Value]) -> io::Resu
     let group = memory.first().and_then(|saw| saw["group"].as_str()).unwrap_or("an unknown group");
     let title = format!("N25: full handshakes of TLS 1.3, {group}, ECDSA P-256, {HANDSHAKES} at once");
     let columns = "server | CPU us/handshake | x rustls in memory | middle half (all) | \
-                   x (two TCP echoes + rustls in memory) | goal";
+                   x (two TCP echoes + rustls in memory, at once) | x tls floor | goal";
     report.table(&title, columns);
     let in_memory = series(memory, "handshake_ns")?;
-    report.line(&format!("rustls 0.24 in memory | {:.1} | | | | ", median(&in_memory) / 1e3));
+    let at_once = series(memory, "handshakes_at_once_ns")?;
+    report.line(&format!("rustls 0.24 in memory, one by one | {:.1} | | | | | ", median(&in_memory) / 1e3));
+    report.line(&format!(
+        "rustls 0.24 in memory, {HANDSHAKES} at once | {:.1} | | | | | ",
+        median(&at_once) / 1e3
+    ));
     // A handshake is two messages each way.
     let tcp = Base::new(lanes, memory, 0, ECHOES[0].0)?.tcp;
-    let with_tcp: Vec<f64> = in_memory.iter().zip(&tcp).map(|(memory, echo)| memory + 2.0 * echo).collect();
+    let with_tcp: Vec<f64> = at_once.iter().zip(&tcp).map(|(memory, echo)| memory + 2.0 * echo).collect();
     for lane in lanes.iter().filter(|lane| !lane.handshakes.is_empty()) {
         let name = lane.contestant.name;
         if lane.groups.iter().any(|other| other != group) {
@@ -91,12 +97,20 @@ fn handshakes(report: &mut Report, lanes: &[Lane], memory: &[Value]) -> io::Resu
         };
         let of_both = Summary::of_ratios(&lane.handshakes, &with_tcp);
         let cpu = median(&lane.handshakes) / 1e3;
-        report.line(&format!("{name} | {cpu:.1} | {ratio} | {:.3} | {goal}", of_both.median));
+        let of_tls_floor = of_tls_floor(lanes, &lane.handshakes, |lane| &lane.handshakes);
+        report
+            .line(&format!("{name} | {cpu:.1} | {ratio} | {:.3} | {of_tls_floor} | {goal}", of_both.median));
         report.keep("N25", name, "handshake_ratio", ratio);
         report.keep("N25", name, "handshake_ratio_with_tcp", of_both);
     }
     report.end();
     Ok(())
+}
+
+/// As a multiple of what the bare loop with rustls takes, which does the same and nothing else.
+fn of_tls_floor(lanes: &[Lane], values: &[f64], series: impl Fn(&Lane) -> &Vec<f64>) -> String {
+    let floor = lanes.iter().find(|lane| lane.contestant.program == "tls_floor");
+    floor.map_or(String::new(), |floor| format!("{:.3}", Summary::of_ratios(values, series(floor)).median))
 }
 
 /// What one server took in each round.
@@ -155,10 +169,10 @@ impl Base {
         Ok(Self { memory, tcp: of("wheelhouse_echo")?, floor: of("floor")? })
     }
 
-    fn print(&self, report: &mut Report, lane: &Lane, echoes: &[f64], size: usize) {
+    fn print(&self, report: &mut Report, lane: &Lane, echoes: &[f64], size: usize, of_tls_floor: &str) {
         let name = lane.contestant.name;
         if lane.contestant.role == Role::TcpFloor {
-            report.line(&format!("{name} | {:.0} | | | | | ", median(echoes)));
+            report.line(&format!("{name} | {:.0} | | | | | | ", median(echoes)));
             return;
         }
         let sum = |base: &[f64]| base.iter().zip(&self.memory).map(|(a, b)| a + b).collect::<Vec<_>>();
@@ -170,7 +184,7 @@ impl Base {
             false => String::new(),
         };
         report.line(&format!(
-            "{name} | {:.0} | {:+.0} | {ratio} | {:.3} | {goal}",
+            "{name} | {:.0} | {:+.0} | {ratio} | {:.3} | {of_tls_floor} | {goal}",
             median(echoes),
             median(&beyond),
             of_floor.median,

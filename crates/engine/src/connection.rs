@@ -217,6 +217,14 @@ impl Connection {
             && !matches!(self.inbound, Inbound::Linear(_))
     }
 
+    /// The same of one whose bytes are sealed.
+    #[inline]
+    pub(crate) fn reads_sealed(&self) -> bool {
+        self.phase == Phase::Open
+            && !self.flags.intersects(Flags::PAUSES.union(Flags::EOF))
+            && self.secure().is_some_and(Secure::is_at_ease)
+    }
+
     /// The kernel took some of what is sent.
     #[inline]
     pub(crate) fn output_taken(&mut self, now: Stamp) {
@@ -369,12 +377,31 @@ pub(crate) struct Secure {
     pub(crate) left: Vec<u8>,
     /// When a handshake in mid-life began.
     pub(crate) since: Option<Stamp>,
-    /// What is left waits for its turn and not for more bytes: handshakes have a budget.
-    pub(crate) is_put_off: bool,
+    /// What it waits for before it is served again: handshakes have a budget.
+    pub(crate) put_off: PutOff,
     /// `close_notify` came.
     pub(crate) is_closed: bool,
     /// It failed, and an alert said why: nothing follows that (RFC 8446, 6.2).
     pub(crate) is_broken: bool,
+}
+
+impl Secure {
+    /// Whether its bytes are messages', and nothing has to be thought of before they are read.
+    #[inline]
+    fn is_at_ease(&self) -> bool {
+        self.put_off == PutOff::No && !self.is_closed && !self.session.is_handshaking()
+    }
+}
+
+/// A step of a handshake that waits for its turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PutOff {
+    #[default]
+    No,
+    /// What came is in the kernel.
+    Unread,
+    /// It has been read, and is among what is left.
+    Unopened,
 }
 
 /// A WebSocket's handshake under way.

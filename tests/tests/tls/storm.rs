@@ -79,3 +79,31 @@ fn echoes_come_while_hundreds_of_handshakes_are_pending() {
         echo(&mut Client::new(session, socket), b"at last");
     }
 }
+
+#[test]
+fn a_storm_that_has_been_read_behind_its_proxys_headers_is_served_to_the_last() {
+    allow_descriptors(4096);
+    let listener =
+        Listener::new("tls://127.0.0.1:0").tls(tls_of(localhost_rsa())).proxy_protocol(["127.0.0.0/8"]);
+    let builder = Engine::builder().listen(listener).reactors(1).backlog(1024);
+    let (server, _events) = start_with(builder, |script| {
+        script.message(|conn, _, message| {
+            conn.send(message);
+            Action::Continue
+        })
+    });
+    let config = Arc::new(config());
+    let mut sessions: Vec<_> = (0..STORM).map(|_| session("localhost", config.clone())).collect();
+    let mut sockets: Vec<TcpStream> = (0..STORM).map(|_| connect(server.at())).collect();
+    eventually("all are accepted", || server.handle.stats().total().accepted as usize == STORM);
+    let blocked = server.block(0);
+    for (session, socket) in sessions.iter_mut().zip(&mut sockets) {
+        let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1234 443\r\n";
+        socket.write_all(&[&header[..], &out_of(session)].concat()).unwrap();
+    }
+    drop(blocked);
+    for (mut session, mut socket) in sessions.into_iter().zip(sockets) {
+        session.complete_io(&mut socket).unwrap();
+        echo(&mut Client::new(session, socket), b"at last");
+    }
+}

@@ -81,6 +81,8 @@ pub(crate) struct Core {
     pub(super) finishing: usize,
     /// To be served before the next sleep: their budget was spent, or they were resumed.
     pub(super) ready: VecDeque<ConnId>,
+    /// Whose TLS handshakes go on when the turn's handshakes have time again, the one that waits longest first.
+    pub(super) put_off: VecDeque<ConnId>,
     /// To be flushed at the end of the turn.
     pub(super) dirty: VecDeque<ConnId>,
     /// Whose `on_writable` is due.
@@ -152,6 +154,7 @@ impl Core {
             masses: VecDeque::new(),
             finishing: 0,
             ready: VecDeque::new(),
+            put_off: VecDeque::new(),
             dirty: VecDeque::new(),
             writable: VecDeque::new(),
             doomed: Queue::new(),

@@ -44,7 +44,7 @@ impl<H: Handler> Stage<H> {
             if !span.is_empty() {
                 self.offer_handshake(id, span, buffer);
             }
-            return self.after_opening(id, n, size);
+            return self.after(id, n, size);
         }
         self.core.finish_handshake(key);
         self.open(id);

@@ -140,6 +140,9 @@ impl<H: Handler> SubReactor<H> {
     /// What a turn does when its events are served.
     fn work(&mut self) -> bool {
         self.stage.serve_ready(&mut self.buffer);
+        if !self.stage.core.put_off.is_empty() {
+            self.stage.serve_put_off(&mut self.buffer);
+        }
         self.accept();
         self.serve_commands();
         self.fire_timers();
@@ -311,6 +314,7 @@ impl Core {
 
     fn has_work(&self) -> bool {
         !(self.ready.is_empty()
+            && self.put_off.is_empty()
             && self.dirty.is_empty()
             && self.writable.is_empty()
             && self.doomed.is_empty()
@@ -356,7 +360,7 @@ impl Core {
     }
 
     fn shrink_lists(&mut self) {
-        for list in [&mut self.ready, &mut self.dirty, &mut self.writable] {
+        for list in [&mut self.ready, &mut self.put_off, &mut self.dirty, &mut self.writable] {
             list.shrink_to(1024);
         }
         self.doomed.shrink();

@@ -82,7 +82,10 @@ impl<H: Handler> Stage<H> {
         let core = &mut self.core;
         let Some(connection) = core.connections.get_mut(id.key()) else { return Step::Done };
         if !connection.reads_plainly() {
-            return self.read_specially(id, buffer);
+            return match connection.flags.contains(Flags::TLS) {
+                true => self.read_sealed(id, buffer),
+                false => self.read_specially(id, buffer),
+            };
         }
         let room = buffer.room();
         let size = room.len();
@@ -112,12 +115,9 @@ impl<H: Handler> Stage<H> {
 
     /// What is not the common case: a large message, the discarding after our FIN, or nothing to read for.
     #[cold]
-    fn read_specially(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
+    pub(super) fn read_specially(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
         let Some(connection) = self.core.connections.get(id.key()) else { return Step::Done };
         match connection.phase {
-            Phase::Open | Phase::Handshaking if connection.flags.contains(Flags::TLS) => {
-                return self.read_sealed(id, buffer);
-            }
             Phase::Lingering => return self.discard(id.key(), buffer),
             Phase::Proxied => return self.read_header(id, buffer),
             Phase::Handshaking => return self.read_head(id, buffer),

@@ -14,7 +14,7 @@ use std::{
 use super::{Core, read::Step, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
     CloseReason, ConnId, Handler, Sent, TlsClient, TlsError,
-    connection::{Connection, Flags, Inbound, Phase, Secure},
+    connection::{Connection, Flags, Inbound, Phase, PutOff, Secure},
     id::Key,
     message::{Body, GONE},
     transport::{Phase as TlsPhase, Session},
@@ -26,88 +26,101 @@ const HANDSHAKE_BUDGET: Duration = Duration::from_millis(2);
 impl<H: Handler> Stage<H> {
     /// Reads ciphertext, and offers what it holds.
     pub(super) fn read_sealed(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Step {
-        let key = id.key();
-        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
-        if connection.is_paused() || connection.flags.contains(Flags::EOF) || connection.awaits_answer() {
-            return Step::Done;
-        }
-        if connection.secure().is_none() && !self.core.begin_tls(key) {
-            return Step::Done;
-        }
-        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
-        if connection.secure().is_some_and(|secure| secure.is_closed) {
-            // It came while the handler would hear nothing.
-            return self.end_of_input(id, Ok(0));
-        }
-        let size = buffer.size();
-        let was_put_off = connection.secure().is_some_and(|secure| secure.is_put_off);
-        if was_put_off && !self.core.has_time_for_handshakes() {
-            self.core.put_ready(key);
-            return Step::Done;
-        }
-        let Some(connection) = self.core.connections.get_mut(key) else { return Step::Done };
-        let n = match was_put_off {
-            true => 0,
-            false => match self.core.io.receive(connection, buffer.room()) {
-                Ok(0) => return self.end_of_sealed(id),
-                Ok(n) => n,
-                refused => return self.end_of_input(id, refused),
-            },
-        };
-        let stamp = self.core.clock.stamp();
-        if n > 0
-            && let Some(connection) = self.core.connections.get_mut(key)
+        let Some(connection) = self.core.connections.get(id.key()) else { return Step::Done };
+        if !connection.reads_sealed()
+            && let Some(step) = self.prepare_sealed(id, buffer)
         {
-            connection.last_activity = stamp;
-            self.core.stats.bytes_in += n as u64;
+            return step;
         }
+        let core = &mut self.core;
+        let Some(connection) = core.connections.get_mut(id.key()) else { return Step::Done };
+        let size = buffer.size();
+        let n = match core.io.receive(connection, buffer.room()) {
+            Ok(0) => return self.end_of_sealed(id),
+            Ok(n) => n,
+            refused => return self.end_of_input(id, refused),
+        };
+        connection.last_activity = core.clock.stamp();
+        core.stats.bytes_in += n as u64;
         self.open_records(id, n, buffer);
-        // One that was put off has not been looked at: that is next.
-        self.after_opening(id, if was_put_off { size } else { n }, size)
+        self.after(id, n, size)
     }
 
-    /// Whether to read again: not where a handshake goes on when its turn comes, whether the socket has more or not.
-    pub(super) fn after_opening(&mut self, id: ConnId, n: usize, size: usize) -> Step {
-        let is_put_off = |c: &Connection| c.secure().is_some_and(|secure| secure.is_put_off);
-        match self.core.connections.get(id.key()).is_some_and(is_put_off) {
-            true => Step::Done,
-            false => self.after(id, n, size),
+    /// What there is to do before a read where there is more to it than a message; the step it comes to where nothing is to be
+    /// read.
+    #[cold]
+    fn prepare_sealed(&mut self, id: ConnId, buffer: &mut ReadBuffer) -> Option<Step> {
+        let key = id.key();
+        let connection = self.core.connections.get(key)?;
+        if !matches!(connection.phase, Phase::Open | Phase::Handshaking) {
+            return Some(self.read_specially(id, buffer));
+        }
+        if connection.is_paused() || connection.flags.contains(Flags::EOF) || connection.awaits_answer() {
+            return Some(Step::Done);
+        }
+        if connection.secure().is_none() && !self.core.begin_tls(key) {
+            return Some(Step::Done);
+        }
+        let secure = self.core.connections.get(key)?.secure()?;
+        if secure.is_closed {
+            // It came while the handler would hear nothing.
+            return Some(self.end_of_input(id, Ok(0)));
+        }
+        if !self.core.may_shake_hands(key) {
+            self.core.put_off(key, PutOff::Unread);
+            return Some(Step::Done);
+        }
+        let secure = self.core.connections.get_mut(key)?.secure_mut()?;
+        match std::mem::take(&mut secure.put_off) {
+            PutOff::Unopened => {
+                self.open_records(id, 0, buffer);
+                // The socket has not been looked at: that is next.
+                Some(Step::More(buffer.size()))
+            }
+            PutOff::No | PutOff::Unread => None,
+        }
+    }
+
+    /// Goes on with the handshakes that were put off, as far as the turn's time for them reaches.
+    #[cold]
+    pub(super) fn serve_put_off(&mut self, buffer: &mut ReadBuffer) {
+        // One that is put off again is for the next turn.
+        for _ in 0..self.core.put_off.len() {
+            if !self.core.has_time_for_handshakes() {
+                return;
+            }
+            let Some(id) = self.core.put_off.pop_front() else { return };
+            let waits = |c: &mut Connection| c.secure().is_some_and(|secure| secure.put_off != PutOff::No);
+            if self.core.connections.find(id).is_some_and(waits) {
+                self.read(id, buffer);
+            }
         }
     }
 
     /// Opens what was left and the `n` bytes that were read.
     fn open_records(&mut self, id: ConnId, n: usize, buffer: &mut ReadBuffer) {
         let key = id.key();
-        let Some(mut left) = self.core.take_sealed(key) else { return };
-        let kept = left.len();
-        buffer.before(buffer.body(), kept).copy_from_slice(&left);
-        left.clear();
-        let start = buffer.body() - kept;
+        let left = self.core.take_sealed(key);
+        let start = buffer.body() - left.len();
+        buffer.before(buffer.body(), left.len()).copy_from_slice(&left);
         let (bytes, _) = buffer.part(start..buffer.body() + n);
-        if !self.core.may_shake_hands(key, bytes) {
-            self.core.put_off_opening(key, bytes, left);
-            return;
-        }
-        let began = self.core.is_shaking_hands(key).then(Instant::now);
-        let mut out = std::mem::take(&mut self.core.sealed);
-        out.clear();
-        let Some(secure) = self.core.connections.get_mut(key).and_then(Connection::secure_mut) else {
-            return;
-        };
-        let received = secure.session.receive(bytes, &mut out);
-        secure.is_closed |= received.phase == TlsPhase::Closed;
+        let core = &mut self.core;
+        let Some(secure) = core.connections.get_mut(key).and_then(Connection::secure_mut) else { return };
+        let began = secure.session.is_handshaking().then(Instant::now);
+        core.sealed.clear();
+        let received = secure.session.receive(bytes, &mut core.sealed);
+        secure.is_closed |= matches!(received.phase, TlsPhase::Closed);
         if let Some(began) = began {
-            self.core.handshaking.1 += began.elapsed();
+            core.handshaking.1 += began.elapsed();
         }
         let rest = &bytes[received.left.clone()];
         if !rest.is_empty() && matches!(received.phase, TlsPhase::Handshaking | TlsPhase::Open) {
-            self.core.keep_sealed(key, rest, left);
+            core.keep_sealed(key, rest, left);
         }
-        if !out.is_empty() {
-            let _ = self.core.enqueue_sealed(key, Body::Borrowed(&out));
+        if !core.sealed.is_empty() {
+            core.answer_sealed(key, matches!(received.phase, TlsPhase::Handshaking));
         }
-        self.core.sealed = out;
-        if began.is_some() && received.phase != TlsPhase::Handshaking {
+        if began.is_some() && !matches!(received.phase, TlsPhase::Handshaking) {
             if let TlsPhase::Failed(error) = received.phase {
                 return self.core.broke_tls(key, error);
             }
@@ -115,11 +128,11 @@ impl<H: Handler> Stage<H> {
         }
         self.offer_opened(id, start + received.plain.start..start + received.plain.end, buffer);
         match received.phase {
+            TlsPhase::Handshaking | TlsPhase::Open => {}
             TlsPhase::Failed(error) => self.core.broke_tls(key, error),
             // Not before the handler has had what came before it.
             TlsPhase::Closed if self.core.connections.get(key).is_some_and(Connection::is_paused) => {}
             TlsPhase::Closed => _ = self.end_of_input(id, Ok(0)),
-            TlsPhase::Handshaking | TlsPhase::Open => {}
         }
     }
 
@@ -156,11 +169,12 @@ impl<H: Handler> Stage<H> {
             return;
         }
         let phase = connection.phase;
-        let kept = self.core.move_kept(key, plain.start, buffer);
+        let is_new = connection.inbound.is_empty();
+        let kept = if is_new { 0 } else { self.core.move_kept(key, plain.start, buffer) };
         let span = plain.start - kept..plain.end;
         match phase {
             Phase::Handshaking => self.offer_head(id, span, buffer),
-            Phase::Open => self.offer_part(id, span, kept == 0, buffer),
+            Phase::Open => self.offer_part(id, span, is_new, buffer),
             _ => {}
         }
     }
@@ -177,7 +191,10 @@ impl<H: Handler> Stage<H> {
         }
         let (bytes, _) = buffer.part(span);
         self.core.keep_sealed(key, bytes, Vec::new());
-        self.open_records(id, 0, buffer);
+        match self.core.may_shake_hands(key) {
+            true => self.open_records(id, 0, buffer),
+            false => self.core.put_off(key, PutOff::Unopened),
+        }
     }
 
     /// The stream has ended without `close_notify`: what came may not be all that was sent.
@@ -284,46 +301,60 @@ impl Core {
         self.handshaking.1 < HANDSHAKE_BUDGET
     }
 
-    /// Whether these bytes may be opened in this turn: always, unless it takes a costly step of a handshake.
-    fn may_shake_hands(&mut self, key: Key, bytes: &[u8]) -> bool {
-        if self.has_time_for_handshakes() {
+    /// Whether the connection may be served in this turn: always, unless a costly step of a handshake may be next.
+    fn may_shake_hands(&mut self, key: Key) -> bool {
+        let Some(secure) = self.connections.get(key).and_then(Connection::secure) else { return true };
+        if !secure.session.is_expensive_next() {
             return true;
         }
-        let secure = self.connections.get(key).and_then(Connection::secure);
-        !secure.is_some_and(|secure| secure.session.is_expensive_next(bytes))
+        // Nobody overtakes those who wait.
+        let is_its_turn = secure.put_off != PutOff::No || self.put_off.is_empty();
+        is_its_turn && self.has_time_for_handshakes()
     }
 
-    /// In the next turn, then.
-    fn put_off_opening(&mut self, key: Key, bytes: &[u8], place: Vec<u8>) {
-        self.keep_sealed(key, bytes, place);
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.flags |= Flags::READABLE;
-            if let Some(secure) = connection.secure_mut() {
-                secure.is_put_off = true;
-            }
+    /// When there is time again, then.
+    fn put_off(&mut self, key: Key, what: PutOff) {
+        let Some(id) = self.connections.id(key) else { return };
+        let Some(secure) = self.connections.get_mut(key).and_then(Connection::secure_mut) else { return };
+        if secure.put_off == PutOff::No {
+            secure.put_off = what;
+            self.put_off.push_back(id);
         }
-        self.put_ready(key);
     }
 
     /// The ciphertext that was left, to be opened with what came.
-    fn take_sealed(&mut self, key: Key) -> Option<Vec<u8>> {
-        let secure = self.connections.get_mut(key)?.secure_mut()?;
-        secure.is_put_off = false;
-        let left = std::mem::take(&mut secure.left);
-        self.remove_linear(left.len());
-        Some(left)
+    fn take_sealed(&mut self, key: Key) -> Vec<u8> {
+        let secure = self.connections.get_mut(key).and_then(Connection::secure_mut);
+        let left = secure.map(|secure| std::mem::take(&mut secure.left)).unwrap_or_default();
+        if !left.is_empty() {
+            self.remove_linear(left.len());
+        }
+        left
     }
 
     fn keep_sealed(&mut self, key: Key, bytes: &[u8], mut place: Vec<u8>) {
         if !self.make_room(key, bytes.len()) {
             return;
         }
+        place.clear();
         place.extend_from_slice(bytes);
         match self.connections.get_mut(key).and_then(Connection::secure_mut) {
             Some(secure) => secure.left = place,
             None => return self.remove_linear(bytes.len()),
         }
         self.note_holder(key);
+    }
+
+    /// Sends what the peer must hear. Nothing follows a message of a handshake that goes on: it leaves at once. A ticket, or an
+    /// alert, is queued, and leaves with what is sent in this turn.
+    #[cold]
+    fn answer_sealed(&mut self, key: Key, goes_on: bool) {
+        let out = std::mem::take(&mut self.sealed);
+        let _ = match goes_on {
+            true => self.write_sealed(key, &out),
+            false => self.enqueue_sealed(key, Body::Borrowed(&out)),
+        };
+        self.sealed = out;
     }
 
     /// The ciphertext is of no use any more.
@@ -410,7 +441,7 @@ impl Connection {
             session,
             left: Vec::new(),
             since,
-            is_put_off: false,
+            put_off: PutOff::No,
             is_closed: false,
             is_broken: false,
         };

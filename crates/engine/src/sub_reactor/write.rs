@@ -90,7 +90,8 @@ impl Core {
     /// Writes bytes that are sealed; what the kernel does not take is queued.
     pub(super) fn write_sealed(&mut self, key: Key, bytes: &[u8]) -> Sent {
         let Some(connection) = self.connections.get(key) else { return GONE };
-        if connection.outbound.is_some() || !matches!(connection.phase, Phase::Open | Phase::Finishing) {
+        let is_able = matches!(connection.phase, Phase::Handshaking | Phase::Open | Phase::Finishing);
+        if connection.outbound.is_some() || !is_able {
             return self.enqueue_sealed(key, Body::Borrowed(bytes));
         }
         let written = self.io.send(connection, bytes);
@@ -170,10 +171,10 @@ impl Core {
         }
     }
 
-    #[cold]
     fn flush_sealed_cork(&mut self, key: Key) {
         let mut corked = std::mem::take(&mut self.cork.bytes);
-        if !self.seal_and_write(key, &[&corked]).is_refused() {
+        let sent = self.seal_and_write(key, &[&corked]);
+        if !sent.is_refused() && self.connections.get(key).is_some_and(|c| c.outbound.is_some()) {
             self.pause_above_high(key);
         }
         corked.clear();

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::{ops::Range, slice};
 
 use rustls::{
     Connection, SideData, SliceInput, Tcp,
@@ -69,6 +69,11 @@ impl<S: SideData> Link<S> {
             used += taken;
             self.note_progress(taken);
             match opened {
+                // Nothing follows the only record of a message: nobody need look for it.
+                Opened::Plain(at) if used == bytes.len() && !self.was_handshaking => {
+                    join(bytes, &mut plain, from + at.start..from + at.end);
+                    return Received { plain, left: used..used, missing: 0, phase: Phase::Open };
+                }
                 Opened::Plain(at) => join(bytes, &mut plain, from + at.start..from + at.end),
                 Opened::Copied(copy) => {
                     // A plaintext is shorter than its record, so there is room where the record was.
@@ -139,6 +144,11 @@ impl<S: SideData> Link<S> {
         if self.is_handshaking() {
             return Err(TlsError::NotReady);
         }
+        // What lies in one piece is sealed from where it lies, and not gathered first.
+        let plain = match plain.split_last() {
+            Some((last, before)) if before.iter().all(|piece| piece.is_empty()) => slice::from_ref(last),
+            _ => plain,
+        };
         Ok(self.conn.write(OutboundPlain::new(plain), out)?)
     }
 
@@ -208,10 +218,6 @@ fn missing(left: &[u8]) -> usize {
         // A handshake message of several records keeps those that came, and what lies behind them has no place here.
         (len, Some(whole)) => whole.saturating_sub(len).max(1),
     }
-}
-
-pub(super) fn has_whole_record(bytes: &[u8]) -> bool {
-    record_len(bytes).is_some_and(|len| len <= bytes.len())
 }
 
 /// The length of the record that begins here, its header included.

@@ -4,7 +4,7 @@ use rustls::{ClientSide, Connection, ServerSide, Tcp};
 
 use super::{
     Tls, TlsClient, TlsError, TlsInfo,
-    link::{HEADER, Link, has_whole_record},
+    link::{HEADER, Link},
     opening::{Opening, UNEXPECTED, opening},
 };
 
@@ -98,15 +98,15 @@ impl Session {
         }
     }
 
-    /// Whether the next [`receive`](Session::receive) of these bytes makes a signature, checks one, or agrees on keys: tens to
-    /// hundreds of microseconds rather than one.
-    pub fn is_expensive_next(&self, bytes: &[u8]) -> bool {
+    /// Whether the next [`receive`](Session::receive) may make a signature, check one, or agree on keys: tens to hundreds of
+    /// microseconds rather than one.
+    pub fn is_expensive_next(&self) -> bool {
         match &self.0 {
             Side::Server(link, _) => {
                 let has_keys = link.conn.negotiated_key_exchange_group().is_some();
-                link.is_handshaking() && has_whole_record(bytes) && (!has_keys || link.is_long)
+                link.is_handshaking() && (!has_keys || link.is_long)
             }
-            Side::Client(link, _) => link.is_handshaking() && has_whole_record(bytes),
+            Side::Client(link, _) => link.is_handshaking(),
         }
     }
 
