@@ -6,6 +6,7 @@
 //! (`run`). The load uses nothing of the engine: two ends of one engine would hide each
 //! other's mistakes.
 
+pub mod crowd;
 pub mod engine;
 pub mod load;
 pub mod machine;
