@@ -77,3 +77,9 @@ pub fn counters(handle: &Handle) -> Value {
         "bytes_unsent": total.bytes_unsent,
     })
 }
+
+/// Turns that the first reactor has ended.
+#[must_use]
+pub fn turns(handle: &Handle) -> u64 {
+    handle.stats().reactors.first().map_or(0, |counters| counters.turns)
+}

@@ -46,23 +46,31 @@ impl Options {
         self.cpu.map_or(Ok(()), machine::pin)
     }
 
-    /// A non-blocking listener, announced on standard output. `TCP_NODELAY` is set on it, once:
-    /// the sockets it accepts inherit it.
+    /// As [`listen`], announced on standard output.
     ///
     /// # Errors
     ///
     /// What the system refused.
     pub fn bind(&self) -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(self.listen), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&self.listen.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
+        let listener = listen(self.listen)?;
         announce(listener.local_addr()?)?;
         Ok(listener)
     }
+}
+
+/// A non-blocking listener. `TCP_NODELAY` is set on it, once: the sockets it accepts inherit it.
+///
+/// # Errors
+///
+/// What the system refused.
+pub fn listen(on: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(on), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&on.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Tells the runner where to connect.

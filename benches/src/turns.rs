@@ -22,6 +22,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 /// Looks at a reactor's turns and keeps the longest.
@@ -56,6 +57,15 @@ pub struct Look {
     pub cpu: Duration,
     /// Turns the reactor has ended so far.
     pub turns: u64,
+}
+
+impl Look {
+    /// Taken by the thread that is looked at.
+    #[must_use]
+    pub fn of_this_thread(begun: Instant, turns: u64) -> Self {
+        let cpu = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
+        Self { begun, cpu, turns }
+    }
 }
 
 impl Watch {

@@ -5,8 +5,9 @@ use std::io;
 
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket, WebSocketError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use wheelhouse_benches::server::{self, Options};
+use wheelhouse_benches::tokio_loop;
 use wheelhouse_benches::websocket::{end_of_head, upgrade};
 
 /// A request that is longer is none of the load's.
@@ -15,14 +16,7 @@ const LONGEST_HEAD: usize = 16 * 1024;
 fn main() -> io::Result<()> {
     let listener = Options::from_command_line()?.bind()?;
     server::stop_when_input_closes();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
-        loop {
-            let (socket, _) = listener.accept().await?;
-            tokio::spawn(tokio::task::unconstrained(echo(socket)));
-        }
-    })
+    tokio_loop::run(listener, |socket| tokio::task::unconstrained(echo(socket)))
 }
 
 /// Ends with the connection, whichever way that goes.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 use wheelhouse_benches::load::{
-    Limit, Over, abuse, broadcast, churn, echo, flood, handshakes, idle, knock, overload, storm, waves,
+    Limit, Over, abuse, broadcast, churn, disturbed, echo, flood, handshakes, idle, knock, overload, storm,
+    waves,
 };
 use wheelhouse_benches::machine;
 
@@ -54,23 +55,14 @@ enum Pattern {
         crowd: SocketAddr,
         #[arg(long)]
         storm: overload::Storm,
-        #[arg(long, default_value_t = 100)]
-        quiet: usize,
-        /// Milliseconds from one message of a quiet connection to its next.
-        #[arg(long, default_value_t = 10)]
-        every: u64,
-        /// Milliseconds of each of the three stretches.
-        #[arg(long, default_value_t = 1_000)]
-        stretch: u64,
+        #[command(flatten)]
+        quiet: Quiet,
         /// How many the crowd are.
         #[arg(long)]
         count: usize,
         /// How many of them must have been closed before the storm is over.
         #[arg(long)]
         gone: usize,
-        /// The storm comes last, and not between the other two stretches.
-        #[arg(long)]
-        last: bool,
     },
     /// Quiet WebSocket connections alone, alone again, and beside others that abuse the protocols.
     Abuse {
@@ -79,17 +71,8 @@ enum Pattern {
         wss: SocketAddr,
         #[arg(long)]
         kind: abuse::Kind,
-        #[arg(long, default_value_t = 100)]
-        quiet: usize,
-        /// Milliseconds from one message of a quiet connection to its next.
-        #[arg(long, default_value_t = 10)]
-        every: u64,
-        /// Milliseconds of each of the three stretches.
-        #[arg(long, default_value_t = 1_000)]
-        stretch: u64,
-        /// The abuse comes last, and not between the other two stretches.
-        #[arg(long)]
-        last: bool,
+        #[command(flatten)]
+        quiet: Quiet,
     },
     /// Full handshakes of TLS on connections that are there before.
     Handshakes {
@@ -141,6 +124,29 @@ enum Pattern {
         #[arg(long)]
         connections: usize,
     },
+}
+
+/// Quiet connections that are disturbed.
+#[derive(Args)]
+struct Quiet {
+    #[arg(long, default_value_t = 100)]
+    quiet: usize,
+    /// Milliseconds from one message of a quiet connection to its next.
+    #[arg(long, default_value_t = 10)]
+    every: u64,
+    /// Milliseconds of each of the three stretches.
+    #[arg(long, default_value_t = 1_000)]
+    stretch: u64,
+    /// What disturbs them comes last, and not between the other two stretches.
+    #[arg(long)]
+    last: bool,
+}
+
+impl Quiet {
+    fn plan(&self, to: SocketAddr) -> disturbed::Plan {
+        let (every, stretch) = (Duration::from_millis(self.every), Duration::from_millis(self.stretch));
+        disturbed::Plan { to, quiet: self.quiet, every, stretch, is_last: self.last }
+    }
 }
 
 #[derive(Args)]
@@ -216,20 +222,18 @@ fn main() -> io::Result<()> {
             let plan = flood::Plan { to, quiet, every, stretch, first };
             println!("{}", flood::run(&plan)?.to_json());
         }
-        Pattern::Overload { crowd, storm, quiet, every, stretch, count, gone, last: is_last } => {
-            let (every, stretch) = (Duration::from_millis(every), Duration::from_millis(stretch));
-            let plan = overload::Plan { to, crowd, quiet, every, stretch, storm, count, gone, is_last };
-            println!("{}", overload::run(&plan)?.to_json());
+        Pattern::Overload { crowd, storm, quiet, count, gone } => {
+            let plan = overload::Plan { quiet: quiet.plan(to), crowd, storm, count, gone };
+            println!("{}", overload::run(&plan)?);
         }
         Pattern::Broadcast { connections, size, warm_up, millis } => {
             let (warm_up, measure) = (Limit::Count(warm_up), Limit::Time(Duration::from_millis(millis)));
             let plan = broadcast::Plan { to, server, connections, size, warm_up, measure };
             println!("{}", broadcast::run(&plan)?.to_json());
         }
-        Pattern::Abuse { wss, kind, quiet, every, stretch, last: is_last } => {
-            let (every, stretch) = (Duration::from_millis(every), Duration::from_millis(stretch));
-            let plan = abuse::Plan { to, wss, kind, quiet, every, stretch, is_last };
-            println!("{}", abuse::run(&plan)?.to_json());
+        Pattern::Abuse { wss, kind, quiet } => {
+            let plan = abuse::Plan { quiet: quiet.plan(to), wss, kind };
+            println!("{}", abuse::run(&plan)?);
         }
         Pattern::Handshakes { warm_up, count } => {
             println!("{}", handshakes::run(&handshakes::Plan { to, server, warm_up, count })?);

@@ -3,21 +3,15 @@
 use std::io;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 use wheelhouse_benches::server::{self, Options};
+use wheelhouse_benches::tokio_loop;
 
 fn main() -> io::Result<()> {
     let listener = Options::from_command_line()?.bind()?;
     server::stop_when_input_closes();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
-        loop {
-            let (socket, _) = listener.accept().await?;
-            tokio::spawn(echo(socket));
-        }
-    })
+    tokio_loop::run(listener, echo)
 }
 
 /// Ends with the connection, whichever way that goes.

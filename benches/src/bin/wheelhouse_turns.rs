@@ -6,7 +6,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use clap::Parser;
-use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use wheelhouse::{
     Action, Audience, Bytes, CloseReason, Closed, Conn, Framing, Handle, Handler, Message, Poster, Reactor,
@@ -47,12 +46,7 @@ struct Watched {
 impl Watched {
     fn look(&mut self, reactor: &Reactor<'_>) {
         let now = reactor.now();
-        let handle = &self.handle;
-        self.watch.look(now, || {
-            let cpu = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
-            let turns = handle.stats().reactors.first().map_or(0, |counters| counters.turns);
-            Look { begun: now, cpu, turns }
-        });
+        self.watch.look(now, || Look::of_this_thread(now, engine::turns(&self.handle)));
     }
 
     fn to_json(&self) -> Value {

@@ -6,13 +6,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use clap::ValueEnum;
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
-use super::quiet::{Beside, Quiet, Stretch};
+use super::disturbed;
+use super::quiet::Beside;
 use super::wire::{client_frame, deflated, request};
 use super::{Over, socket};
 use crate::secure;
@@ -37,47 +37,13 @@ pub enum Kind {
 /// Traffic to make.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where WebSocket is spoken.
-    pub to: SocketAddr,
-    /// Where it is spoken over TLS.
+    /// The quiet connections, over WebSocket.
+    pub quiet: disturbed::Plan,
+    /// Where WebSocket is spoken over TLS.
     pub wss: SocketAddr,
     /// What the abusers do.
     pub kind: Kind,
-    /// Quiet connections.
-    pub quiet: usize,
-    /// From one message of a quiet connection to its next.
-    pub every: Duration,
-    /// Length of each stretch; the one with the abuse may be longer.
-    pub stretch: Duration,
-    /// The abuse comes last, and not between the two stretches without it.
-    pub is_last: bool,
 }
-
-/// What the stretches came to.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Alone, alone again, beside the abuse.
-    stretches: [Stretch; 3],
-    came: u64,
-    ended: u64,
-    sent: u64,
-}
-
-impl Outcome {
-    /// The line the runner reads.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "stretches": self.stretches.iter().map(Stretch::to_json).collect::<Vec<_>>(),
-            "came": self.came,
-            "ended": self.ended,
-            "bytes": self.sent,
-        })
-    }
-}
-
-/// After the abuse the quiet go on for so long before they are measured again: the server tidies up.
-const REST: Duration = Duration::from_millis(2_000);
 
 /// Those who stall.
 const STALLED: usize = 1_000;
@@ -101,31 +67,18 @@ const BLAST: usize = 10 << 20;
 const RECEIVE_BUFFER: usize = 2 << 10;
 const SEND_BUFFER: usize = 16 << 10;
 
-/// Runs the plan.
+/// Runs the plan; the line the runner reads, with the abusers that came, those that ended, and the bytes taken of them.
 ///
 /// # Errors
 ///
 /// What the system refused, an answer that is not the question or does not come, or abuse that did not happen.
-pub fn run(plan: &Plan) -> io::Result<Outcome> {
-    let mut quiet = Quiet::gather(plan.to, Over::Ws, plan.quiet, plan.every)?;
-    let alone = quiet.stretch(plan.stretch, None)?;
-    let mut again = None;
-    if plan.is_last {
-        again = Some(quiet.stretch(plan.stretch, None)?);
-    }
-    let mut abusers = Abusers::new(plan)?;
-    let abused = quiet.stretch(plan.stretch, Some(&mut abusers))?;
-    abusers.check()?;
-    let (came, ended, sent) = (abusers.came, abusers.ended, abusers.sent);
-    drop(abusers);
-    let again = match again {
-        Some(again) => again,
-        None => {
-            quiet.stretch(REST, None)?;
-            quiet.stretch(plan.stretch, None)?
-        }
-    };
-    Ok(Outcome { stretches: [alone, again, abused], came, ended, sent })
+pub fn run(plan: &Plan) -> io::Result<Value> {
+    plan.quiet.run(Over::Ws, |quiet| {
+        let mut abusers = Abusers::new(plan)?;
+        let abused = quiet.stretch(plan.quiet.stretch, Some(&mut abusers))?;
+        abusers.check()?;
+        Ok((abused, json!({ "came": abusers.came, "ended": abusers.ended, "bytes": abusers.sent })))
+    })
 }
 
 struct Abusers {
@@ -166,7 +119,7 @@ impl Abusers {
             Kind::Hellos => (hello()?, Vec::new(), AT_ONCE),
             Kind::NeverRead => (upgrade(false), client_frame(0x82, &[b'?'; UNREAD]), UNREADING),
         };
-        let to = if matches!(plan.kind, Kind::Stalls | Kind::Hellos) { plan.wss } else { plan.to };
+        let to = if matches!(plan.kind, Kind::Stalls | Kind::Hellos) { plan.wss } else { plan.quiet.to };
         let all = (0..at_once).map(|_| None).collect();
         let inbox = vec![0; 16 << 10];
         Ok(Self {

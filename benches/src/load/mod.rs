@@ -5,6 +5,7 @@
 pub mod abuse;
 pub mod broadcast;
 pub mod churn;
+pub mod disturbed;
 pub mod echo;
 pub mod flood;
 pub mod handshakes;

@@ -13,7 +13,8 @@ use clap::ValueEnum;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use serde_json::{Value, json};
 
-use super::quiet::{Beside, Quiet, Stretch};
+use super::disturbed::{self, REST};
+use super::quiet::Beside;
 use super::{Over, PATIENCE_MS, connect, socket, watch};
 
 /// What a crowd does.
@@ -32,50 +33,17 @@ pub enum Storm {
 /// Traffic to make.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where the quiet connect.
-    pub to: SocketAddr,
+    /// The quiet connections.
+    pub quiet: disturbed::Plan,
     /// Where the crowd connects.
     pub crowd: SocketAddr,
-    /// Quiet connections.
-    pub quiet: usize,
-    /// From one message of a quiet connection to its next.
-    pub every: Duration,
-    /// Length of each stretch; the one with the storm may be longer.
-    pub stretch: Duration,
     /// What the crowd does.
     pub storm: Storm,
     /// How many the crowd are.
     pub count: usize,
     /// How many of them the storm must have closed before it is over.
     pub gone: usize,
-    /// The storm comes last, and not between the two stretches without it.
-    pub is_last: bool,
 }
-
-/// What the stretches came to.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Alone, alone again, in the storm.
-    stretches: [Stretch; 3],
-    /// Connections of the crowd that were made in the storm, and those that ended in it.
-    came: u64,
-    ended: u64,
-}
-
-impl Outcome {
-    /// The line the runner reads.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "stretches": self.stretches.iter().map(Stretch::to_json).collect::<Vec<_>>(),
-            "came": self.came,
-            "ended": self.ended,
-        })
-    }
-}
-
-/// After a storm the quiet go on for so long before they are measured again: the server tidies up.
-const REST: Duration = Duration::from_millis(2_000);
 
 /// Bytes that a message of the crowd announces, and that half of it is.
 const ANNOUNCED: u32 = 6_000;
@@ -93,32 +61,20 @@ const IN_FLIGHT: usize = 64;
 /// As small as the kernel makes them.
 const RECEIVE_BUFFER: usize = 2048;
 
-/// Runs the plan.
+/// Runs the plan; the line the runner reads. `came` and `ended` are the connections of the crowd that were made in the storm,
+/// and those that ended in it.
 ///
 /// # Errors
 ///
 /// What the system refused, an answer that is not the question, or one that does not come.
-pub fn run(plan: &Plan) -> io::Result<Outcome> {
-    let mut quiet = Quiet::gather(plan.to, Over::Tcp, plan.quiet, plan.every)?;
-    let alone = quiet.stretch(plan.stretch, None)?;
-    let mut again = None;
-    if plan.is_last {
-        again = Some(quiet.stretch(plan.stretch, None)?);
-    }
-    let mut crowd = Crowd::gather(plan)?;
-    quiet.stretch(REST / 4, None)?;
-    let before = crowd.ended;
-    let stormy = quiet.stretch(plan.stretch, Some(&mut crowd))?;
-    let (came, ended) = (crowd.came, crowd.ended - before);
-    drop(crowd);
-    let again = match again {
-        Some(again) => again,
-        None => {
-            quiet.stretch(REST, None)?;
-            quiet.stretch(plan.stretch, None)?
-        }
-    };
-    Ok(Outcome { stretches: [alone, again, stormy], came, ended })
+pub fn run(plan: &Plan) -> io::Result<Value> {
+    plan.quiet.run(Over::Tcp, |quiet| {
+        let mut crowd = Crowd::gather(plan)?;
+        quiet.stretch(REST / 4, None)?;
+        let before = crowd.ended;
+        let stormy = quiet.stretch(plan.quiet.stretch, Some(&mut crowd))?;
+        Ok((stormy, json!({ "came": crowd.came, "ended": crowd.ended - before })))
+    })
 }
 
 /// The crowd and its storm.
@@ -309,7 +265,8 @@ mod tests {
 
     fn plan(storm: Storm, crowd: SocketAddr, count: usize, gone: usize) -> Plan {
         let (every, stretch) = (Duration::from_millis(10), Duration::from_millis(10));
-        Plan { to: crowd, crowd, quiet: 0, every, stretch, storm, count, gone, is_last: true }
+        let quiet = disturbed::Plan { to: crowd, quiet: 0, every, stretch, is_last: true };
+        Plan { quiet, crowd, storm, count, gone }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Options;
 use super::child::Server;
 use super::contestant::{Contestant, OURS};
-use super::overload::{COLUMNS, Lane};
+use super::overload::{Lane, columns};
 use super::report::Report;
 
 const SERVER: Contestant =
@@ -28,14 +28,17 @@ const KINDS: [(&str, &str); 6] = [
 
 /// A table of the quiet ones' latencies.
 pub(crate) fn quiet_beside_abuse(report: &mut Report, options: &Options) -> io::Result<()> {
-    report.table("Abuse: 100 quiet WebSocket connections, each with a message in 10 ms, while ...", COLUMNS);
+    report.table(
+        "Abuse: 100 quiet WebSocket connections, each with a message in 10 ms, while ...",
+        &columns(""),
+    );
     let (mut disturbances, mut count) = (0, 0);
     for (kind, title) in KINDS {
-        let mut lane = Lane::default();
+        let mut lane = Lane::new(SERVER);
         for round in 0..options.rounds.div_ceil(2).max(1) {
             lane.add(|| window(options, kind, round))?;
         }
-        lane.print(report, "abuse", SERVER.name, title, kind)?;
+        lane.print(report, "abuse", title, kind, None)?;
         disturbances += lane.disturbances;
         count += lane.windows.len();
     }

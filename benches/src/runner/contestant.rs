@@ -37,7 +37,8 @@ impl Role {
     }
 }
 
-const FLOOR: Contestant =
+/// The floor over TCP.
+pub(crate) const FLOOR: Contestant =
     Contestant { name: "floor", program: "floor", arguments: &[], load: &[], role: Role::Floor };
 
 /// The engine's echo server, as it comes.
