@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use nix::errno::Errno;
@@ -32,6 +33,20 @@ pub enum Kind {
     Hellos,
     /// Many send messages as long as they are taken, and never read an answer.
     NeverRead,
+    /// Many send the head of a request byte by byte, until they are turned away; then others do.
+    Loris,
+    /// One sends a head of 1 MiB; when it is turned away, another does.
+    Heads,
+    /// One sends a head of 10,000 lines; when it is turned away, another does.
+    Lines,
+    /// One sends a frame without a mask; when it is closed, another does.
+    Unmasked,
+    /// One announces a message of 2^63 bytes; when it is closed, another does.
+    Endless,
+    /// Many send the records of a TLS handshake byte by byte, and leave with the answer.
+    Bytes,
+    /// Many send half a frame, and leave with a reset.
+    Resets,
 }
 
 /// Traffic to make.
@@ -59,6 +74,10 @@ const AT_ONCE: usize = 16;
 
 /// Fragments of a message, a byte each: nearly as many as the server allows.
 const FRAGMENTS: usize = 1_000;
+
+/// Bytes of a head that is too long, and lines of one that has too many.
+const HEAD: usize = 1 << 20;
+const LINES: usize = 10_000;
 
 /// What a bomb inflates to.
 const BLAST: usize = 10 << 20;
@@ -118,8 +137,16 @@ impl Abusers {
             }
             Kind::Hellos => (hello()?, Vec::new(), AT_ONCE),
             Kind::NeverRead => (upgrade(false), client_frame(0x82, &[b'?'; UNREAD]), UNREADING),
+            Kind::Loris => (head(&format!("X-Slow: {}\r\n", "?".repeat(HEAD))), Vec::new(), STALLED),
+            Kind::Heads => (head(&format!("X-Long: {}\r\n", "?".repeat(HEAD))), Vec::new(), 1),
+            Kind::Lines => (head(&"X-Many: ?\r\n".repeat(LINES)), Vec::new(), 1),
+            Kind::Unmasked => (upgrade(false), b"\x82\x01?".to_vec(), 1),
+            Kind::Endless => (upgrade(false), ENDLESS.to_vec(), 1),
+            Kind::Bytes => (hello()?, Vec::new(), AT_ONCE),
+            Kind::Resets => (upgrade(false), b"\x82\xfe\x10\x00".to_vec(), AT_ONCE),
         };
-        let to = if matches!(plan.kind, Kind::Stalls | Kind::Hellos) { plan.wss } else { plan.quiet.to };
+        let is_tls = matches!(plan.kind, Kind::Stalls | Kind::Hellos | Kind::Bytes);
+        let to = if is_tls { plan.wss } else { plan.quiet.to };
         let all = (0..at_once).map(|_| None).collect();
         let inbox = vec![0; 16 << 10];
         Ok(Self {
@@ -144,7 +171,14 @@ impl Abusers {
             Kind::Pings | Kind::Bombs => self.ended > 0,
             Kind::Fragments => self.ended == 0 && self.sent > 100 * self.chunk.len() as u64,
             Kind::Stalls => self.ended == STALLED as u64,
-            Kind::Hellos => self.ended > 100,
+            Kind::Loris => self.ended > 0 && self.sent > 100 * self.ended,
+            Kind::Hellos
+            | Kind::Heads
+            | Kind::Lines
+            | Kind::Unmasked
+            | Kind::Endless
+            | Kind::Bytes
+            | Kind::Resets => self.ended > 100,
             Kind::NeverRead => self.ended == 0 && stuck == UNREADING,
         };
         match happened {
@@ -158,9 +192,14 @@ impl Abusers {
 
     fn connect(&mut self) -> io::Result<Abuser> {
         let socket = socket(self.to, self.came as usize)?;
-        if self.kind == Kind::NeverRead {
-            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-            socket.set_send_buffer_size(SEND_BUFFER)?;
+        match self.kind {
+            Kind::NeverRead => {
+                socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+                socket.set_send_buffer_size(SEND_BUFFER)?;
+            }
+            Kind::Loris | Kind::Bytes => socket.set_tcp_nodelay(true)?,
+            Kind::Resets => socket.set_linger(Some(Duration::ZERO))?,
+            _ => {}
         }
         match socket.connect(&self.to.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
@@ -177,6 +216,8 @@ impl Abusers {
             Some(_) if self.chunk.is_empty() => &[],
             Some(sent) => &self.chunk[sent % self.chunk.len()..],
         };
+        let rest =
+            if matches!(self.kind, Kind::Loris | Kind::Bytes) { &rest[..rest.len().min(1)] } else { rest };
         if !rest.is_empty() {
             self.stuck -= usize::from(abuser.is_stuck);
             match abuser.socket.write(rest) {
@@ -196,7 +237,7 @@ impl Abusers {
         match abuser.socket.read(&mut self.inbox) {
             Ok(0) => false,
             // Who has the server's part of a handshake leaves.
-            Ok(_) => self.kind != Kind::Hellos,
+            Ok(_) => !matches!(self.kind, Kind::Hellos | Kind::Bytes | Kind::Resets),
             Err(error) => is_for_later(&error),
         }
     }
@@ -232,6 +273,14 @@ impl Beside for Abusers {
 
 fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
+}
+
+/// The most that a length may be (RFC 6455, 5.2), and one more: its first bit is set.
+const ENDLESS: &[u8] = &[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// A request that never ends.
+fn head(fields: &str) -> Vec<u8> {
+    format!("GET / HTTP/1.1\r\nHost: here\r\n{fields}").into_bytes()
 }
 
 /// A message in fragments of one byte (RFC 6455, 5.4).

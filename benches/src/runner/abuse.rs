@@ -17,13 +17,20 @@ const SERVER: Contestant =
     Contestant { arguments: &["--ws", "--deflate=1", "--and-wss", "--handshake-timeout=1"], ..OURS };
 
 /// The load's name for each, and what it is.
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 13] = [
     ("pings", "one floods with pings, is closed, and comes again"),
     ("fragments", "one sends message after message of 1,000 fragments of a byte"),
     ("bombs", "one sends 10 KB that inflate to 10 MB, is closed, and comes again"),
     ("stalls", "1,000 begin a TLS handshake and stall"),
     ("hellos", "TLS handshakes in full, 16 at a time, one after the other"),
     ("never-read", "200 send all they can and never read"),
+    ("loris", "1,000 send a request byte by byte, are turned away, and come again"),
+    ("heads", "one sends a head of 1 MiB, is turned away, and comes again"),
+    ("lines", "one sends a head of 10,000 lines, is turned away, and comes again"),
+    ("unmasked", "one sends a frame without a mask, is closed, and comes again"),
+    ("endless", "one announces 2^63 bytes, is closed, and comes again"),
+    ("bytes", "TLS handshakes byte by byte, 16 at a time, one after the other"),
+    ("resets", "16 at a time send half a frame and leave with a reset, one after the other"),
 ];
 
 /// A table of the quiet ones' latencies.
