@@ -250,7 +250,7 @@ fn that_an_extension_is_missing_no_server_says() {
 
 #[test]
 fn the_close_code_reaches_a_peer_whose_pongs_have_filled_the_queue() {
-    let listener = listener(WebSocket::new().max_controls(10_000)).water_marks(0, 100_000, 200_000);
+    let listener = listener(WebSocket::new().max_controls(60_000)).water_marks(0, 100_000, 200_000);
     let (told, full) = std::sync::mpsc::channel();
     let server = serve(Engine::builder().listen(listener).reactors(1).send_buffer(4096), move |_| {
         let told = told.clone();
@@ -263,10 +263,12 @@ fn the_close_code_reaches_a_peer_whose_pongs_have_filled_the_queue() {
     });
     let mut client = Client::open(server.at());
     next(&full);
-    // More pongs than there is room for, and then what breaks a rule.
-    client.write(&frame(0x80 | crate::wire::PING, &[1; 125]).repeat(1000));
-    client.write(&frame(0xf0 | BINARY, b"reserved bits"));
-    eventually("all has come", || server.handle.stats().total().sends_refused > 0);
+    // More pongs than there is room for, down to the last two bytes, and then what breaks a rule.
+    let ping = |payload: &[u8]| frame(0x80 | crate::wire::PING, payload);
+    let bytes = [ping(&[1; 125]).repeat(8000), ping(b"").repeat(200), frame(0xf0 | BINARY, b"reserved bits")];
+    let all = bytes.concat();
+    client.write(&all);
+    eventually("all has come", || server.handle.stats().total().bytes_in as usize > all.len());
     let (code, before) = client.read_close();
     assert_eq!(code, 1002);
     assert!(before > 10, "{before} frames came before it");
