@@ -24,9 +24,9 @@ struct Options {
     /// What everyone has to know
     #[arg(long, value_name = "TEXT", default_value = "sesame")]
     secret: String,
-    /// Pages of this origin may come too; by default only those from where we are
+    /// Pages of this origin may come too, as https://example.org; again for more; by default only those from where we are
     #[arg(long, value_name = "ORIGIN")]
-    origin: Option<String>,
+    origin: Vec<String>,
     /// How long it takes to look up one whose secret is not known here
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0.5")]
     look_up: Duration,
@@ -43,7 +43,7 @@ const LONGEST_NAME: usize = 23;
 
 struct Api {
     secret: String,
-    origin: Option<String>,
+    origins: Vec<String>,
     within: Duration,
     look_ups: SyncSender<LookUp>,
 }
@@ -105,7 +105,7 @@ impl Api {
     fn is_welcome(&self, request: &Request<'_>) -> bool {
         // Over TLS this would be true: `https://example.org` is where `wss://example.org` is.
         let is_tls = false;
-        request.is_same_origin(is_tls) || self.origin.is_some() && request.origin() == self.origin.as_deref()
+        request.is_same_origin(is_tls) || request.origin_is_one_of(&self.origins)
     }
 }
 
@@ -140,11 +140,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), AnyError> {
-    let Options { listen, secret, origin, look_up: takes, within } = options;
+    let Options { listen, secret, origin: origins, look_up: takes, within } = options;
     let (look_ups, asked) = sync_channel(WAITING);
     let engine = Engine::builder().listen(listen.as_str()).build(move |_| Api {
         secret: secret.clone(),
-        origin: origin.clone(),
+        origins: origins.clone(),
         within,
         look_ups: look_ups.clone(),
     })?;

@@ -1035,9 +1035,11 @@ impl Conn<'_> {
     }
 
     /// Begins TLS on a connection in mid-life, as the server (STARTTLS): what was sent before goes as it is, what came before and
-    /// was not taken is dropped, for whoever sits between could have put it there. Sends are refused until
+    /// was not taken is dropped, with what the framing has made of it, for whoever sits between could have put it there. Sends are
+    /// refused until
     /// [`Handler::on_secured`](crate::Handler::on_secured); the handshake has
-    /// [`Builder::handshake_timeout`](crate::Builder::handshake_timeout). False when the connection is not open, or has TLS.
+    /// [`Builder::handshake_timeout`](crate::Builder::handshake_timeout). False when the connection is not open, has TLS, or is
+    /// a WebSocket, which is never secured in mid-life.
     ///
     /// ```no_run
     /// use wheelhouse::{Action, Conn, Handler, Message, Tls};

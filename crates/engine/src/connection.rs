@@ -408,8 +408,8 @@ pub(crate) enum PutOff {
 pub(crate) enum Upgrade {
     /// The server's end: the handler has put its answer off until then.
     Asked(Asked, Tick),
-    /// The client's: what was asked for, and the nonce in it.
-    Hello(Hello, [u8; 16]),
+    /// The client's: what is asked for, the nonce in it, and whether it holds a place for contexts of its own.
+    Hello(Hello, [u8; 16], bool),
 }
 
 /// A connection on its way out.
@@ -448,6 +448,21 @@ impl Inbound {
             Inbound::Inline { len, .. } => usize::from(*len),
             Inbound::Ring(ring) => ring.len(),
             Inbound::Linear(linear) => linear.filled,
+        }
+    }
+
+    /// Copies as much of the beginning as there is and fits.
+    pub(crate) fn peek(&self, out: &mut [u8]) {
+        match self {
+            Inbound::Inline { len, bytes } => {
+                let len = out.len().min(usize::from(*len));
+                out[..len].copy_from_slice(&bytes[..len]);
+            }
+            Inbound::Ring(ring) => _ = ring.copy_to(out),
+            Inbound::Linear(linear) => {
+                let len = out.len().min(linear.filled);
+                out[..len].copy_from_slice(&linear.bytes[..len]);
+            }
         }
     }
 

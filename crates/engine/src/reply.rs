@@ -217,7 +217,8 @@ impl Reply {
         self
     }
 
-    /// The body of a [`Reply::status`], and its media type.
+    /// The body of a [`Reply::status`], and its media type. It is sent whole, be it larger than the write queue's limit, and is
+    /// buffer memory until it has left.
     ///
     /// ```
     /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
@@ -296,6 +297,11 @@ impl Asked {
             offers: request.extensions().map(<[u8]>::to_vec).collect(),
             chosen: None,
         }
+    }
+
+    /// Whether no body may be in the answer.
+    pub(crate) fn is_head(&self) -> bool {
+        self.is_head
     }
 
     /// Keeps the subprotocol that was chosen when the answer was put off.

@@ -29,8 +29,9 @@
 //! Whatever two readers could understand differently is 400: bare LF, folded lines, a space before a
 //! colon, Content-Length beside Transfer-Encoding, and a second Host, Origin, Content-Length,
 //! Sec-WebSocket-Key or Sec-WebSocket-Version. So is a request of HTTP/1.1 without a Host (RFC 9112, 3.2).
-//! A request of HTTP/1.0 is parsed and to be answered, but never upgraded. Bodies are never read: the
-//! answer says `Connection: close`, and what follows is to be discarded.
+//! And so is a target with what is not ASCII: browsers percent-encode it. A request of HTTP/1.0 is parsed
+//! and to be answered, but never upgraded. Bodies are never read: the answer says `Connection: close`, and
+//! what follows is to be discarded.
 
 mod accept;
 mod answer;

@@ -178,6 +178,32 @@ fn message_cut_short_is_refused_where_nothing_is_kept() {
 }
 
 #[test]
+fn message_cut_short_where_a_context_is_kept_is_refused_and_nothing_unsent_comes_out() {
+    let (mut inflator, mut out) = (Inflator::new(15), Vec::new());
+    let stored = [0x00, 7, 0, 0xf8, 0xff, b'a', b'b', b'c', b'd', b'e', b'f', b'g', 0x00];
+    for len in 2..stored.len() - 1 {
+        let cut = inflator.inflate(&stored[..len], true, 100, &mut out);
+        assert_eq!(cut.unwrap_err().code, CloseCode::INVALID, "{len} bytes");
+        assert!(out.is_empty(), "{len} bytes: {out:x?}");
+    }
+    inflator.inflate(&stored, true, 100, &mut out).unwrap();
+    assert_eq!(out, b"abcdefg");
+
+    let payload = b"a text that repeats, a text that repeats itself, and ends within a turn".repeat(3);
+    for level in [1, 6] {
+        let mut compressed = Vec::new();
+        Deflator::new(15, level).deflate(&payload, true, &mut compressed);
+        for len in 1..compressed.len() - 1 {
+            let (mut inflator, mut out) = (Inflator::new(15), Vec::new());
+            match inflator.inflate(&compressed[..len], true, MIB, &mut out) {
+                Ok(()) => assert!(payload.starts_with(&out), "level {level}, {len} bytes"),
+                Err(cut) => assert_eq!(cut.code, CloseCode::INVALID, "level {level}, {len} bytes"),
+            }
+        }
+    }
+}
+
+#[test]
 fn nothing_of_one_connection_reaches_another_through_a_shared_context() {
     let secret = noise(1000);
     let mut deflator = Deflator::new(15, 9);

@@ -10,6 +10,7 @@ mod endings;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod foreign;
+mod goodbyes;
 mod identity;
 mod memory;
 mod peer;

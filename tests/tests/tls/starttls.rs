@@ -7,8 +7,8 @@ use std::{
 };
 
 use wheelhouse::{
-    Action, Audience, CloseReason, Closed, Conn, Connect, Engine, Framing, Handler, Listener, Message, On,
-    Refusal, Sent, Tls, TlsClient,
+    Action, Audience, CloseReason, Closed, Conn, Connect, Engine, Framing, Handler, LengthDelimited,
+    Listener, Message, On, Refusal, Sent, Tls, TlsClient,
 };
 use wheelhouse_tests::{linger_zero, read_line};
 
@@ -261,4 +261,68 @@ fn the_client_that_starts_tls_drops_what_was_injected_too() {
     drop(theirs);
     let ended = ended(&told);
     assert_eq!((ended.reason, ended.error), (CloseReason::Peer { code: None }, None));
+}
+
+#[test]
+fn of_what_was_injected_before_tls_not_even_where_a_line_ends_is_remembered() {
+    // Begun from outside a callback of the input: half a line is under way.
+    for is_lines in [true, false] {
+        let framing = match is_lines {
+            true => Framing::lines(1000),
+            false => Framing::length_delimited(LengthDelimited::u8()),
+        };
+        let (told, all) = channel();
+        let listener = Listener::new("tcp://127.0.0.1:0").framing(framing);
+        let server = fixture::serve(Engine::builder().listen(listener).reactors(1), move |_| {
+            let told = told.clone();
+            fixture::Script::<()>::new().message(move |_, (), message| {
+                tell(&told, String::from_utf8(message.bytes().to_vec()).unwrap());
+                Action::Continue
+            })
+        });
+        let mut socket = connect(server.at());
+        let framed = |text: &str| match is_lines {
+            true => format!("{text}\n").into_bytes(),
+            false => [&[text.len() as u8], text.as_bytes()].concat(),
+        };
+        let half = &framed("0123456789abcdefghijklmnopqrstuvwxyz")[..30];
+        socket.write_all(&[&framed("hello")[..], half].concat()).unwrap();
+        assert_eq!(next(&all), "hello");
+        let id = server.handle.connections().next().unwrap();
+        fixture::eventually("half of it is kept", || server.handle.stats().total().bytes_in >= 36);
+        assert!(server.ask_conn(id, |conn, ()| conn.start_tls(&tls())));
+        let mut client = over(socket, config());
+        for line in ["x", "y", "z", "0123456789012345678901234567890123456789"] {
+            client.write_all(&framed(line)).unwrap();
+            client.flush().unwrap();
+            assert_eq!(next(&all), line);
+        }
+    }
+}
+
+#[test]
+fn a_websocket_is_not_secured_in_mid_life() {
+    let server = fixture::serve(Engine::builder().listen("ws://127.0.0.1:0").reactors(1), |_| {
+        fixture::Script::<()>::new()
+    });
+    let mut socket = connect(server.at());
+    socket
+        .write_all(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        )
+        .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    // In the middle of a message.
+    socket.write_all(b"\x01\x85\0\0\0\0Hello\x89\x80\0\0\0\0").unwrap();
+    expect(&mut socket, b"\x8a\0");
+    let id = server.handle.connections().next().unwrap();
+    assert!(!server.ask_conn(id, |conn, ()| conn.start_tls(&tls()) || conn.start_tls_client(&tls_client())));
+    socket.write_all(b"\x80\x81\0\0\0\0!").unwrap();
+    expect(&mut socket, b"\x81\x06Hello!");
 }

@@ -8,15 +8,15 @@ use std::{
 
 use tungstenite::Message as Frame;
 use wheelhouse::{
-    Action, Conn, Deflate, Engine, Framing, Handler, Listener, Message, Reply, Request, WebSocket,
+    Action, Conn, Deflate, Engine, Framing, Handler, Listener, Message, Reply, Request, Tls, WebSocket,
 };
 use wheelhouse_tests::Pattern;
 
 use crate::{
     fixture::{Server, connect, expect, serve},
     foreign::{output, root},
-    peer::{Client, goodbye, secure},
-    pki::tls,
+    peer::{Client, config, goodbye, over, secure, session},
+    pki::{localhost, tls},
 };
 
 /// Echoes messages, and serves one page.
@@ -171,5 +171,43 @@ fn pythons_websockets_talk_over_tls_compressed_and_plain() {
         let mut python = python();
         python.args(["-c", WEBSOCKETS, &server.at().port().to_string()]);
         assert_eq!(output(python.arg(root.path()).arg(compression)), b"all is well\n", "{compression}");
+    }
+}
+
+/// A client that offers these application protocols.
+fn offering(protocols: &[&str]) -> rustls_stable::ClientConfig {
+    let mut config = config();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
+}
+
+#[test]
+fn a_listener_of_websockets_speaks_http_1_1_by_alpn_without_being_told_and_others_what_they_are_told() {
+    let unnamed = Tls::new(&*localhost().certificate, &*localhost().key).unwrap();
+    let of = |url: &str| {
+        let listener = Listener::new(url).tls(unnamed.clone());
+        serve(Engine::builder().listen(listener).reactors(1), |_| Site)
+    };
+    let (web, plain) = (of("wss://127.0.0.1:0"), of("tls://127.0.0.1:0"));
+    for (server, offered, chosen) in [
+        (&web, &["h2", "http/1.1"][..], Some(&b"http/1.1"[..])),
+        (&web, &["http/1.1"], Some(b"http/1.1")),
+        (&web, &[], None),
+        (&plain, &["h2", "smtp"], None),
+        (&plain, &[], None),
+    ] {
+        let client = over(connect(server.at()), offering(offered));
+        assert_eq!(client.conn.alpn_protocol(), chosen, "{offered:?}");
+    }
+    // RFC 7301, 3.2.
+    let mut socket = connect(web.at());
+    let refused = session("localhost", offering(&["h2"])).complete_io(&mut socket).unwrap_err();
+    assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
+    // After a reload, too.
+    let named = Tls::builder().certificate(&*localhost().certificate, &*localhost().key).alpn(["mine"]);
+    unnamed.reload(&named.build().unwrap());
+    for server in [&web, &plain] {
+        let client = over(connect(server.at()), offering(&["http/1.1", "mine"]));
+        assert_eq!(client.conn.alpn_protocol(), Some(&b"mine"[..]));
     }
 }

@@ -224,3 +224,52 @@ fn messages_of_every_size_come_back_whole_while_another_floods() {
     }
     quiet.was_served();
 }
+
+#[test]
+fn that_an_extension_is_missing_no_server_says() {
+    let server = serve(plain().reactors(1), |_| {
+        Script::<()>::new().message(|conn, (), _| {
+            conn.finish_with(CloseCode::new(1010).unwrap(), "");
+            Action::Continue
+        })
+    });
+    let mut client = Client::open(server.at());
+    client.write(&text("now"));
+    client.expect_close(1000);
+    drop(server);
+    // Nor when a client has said so.
+    let (server, events) = telling(plain());
+    let mut client = Client::open(server.at());
+    client.write(&close(1010, "deflate, please"));
+    client.expect_close(1000);
+    drop(client);
+    assert_eq!(next(&events), Told::Request("/".into()));
+    assert_eq!(next(&events), Told::Open(None));
+    assert_eq!(next(&events), closed(CloseReason::Peer { code: Some(1010) }));
+}
+
+#[test]
+fn the_close_code_reaches_a_peer_whose_pongs_have_filled_the_queue() {
+    let listener = listener(WebSocket::new().max_controls(60_000)).water_marks(0, 100_000, 200_000);
+    let (told, full) = std::sync::mpsc::channel();
+    let server = serve(Engine::builder().listen(listener).reactors(1).send_buffer(4096), move |_| {
+        let told = told.clone();
+        Script::<()>::new().open(move |conn, ()| {
+            conn.set_auto_pause(false);
+            while !conn.send(&[7; 2000][..]).is_refused() {}
+            tell(&told, ());
+            Action::Continue
+        })
+    });
+    let mut client = Client::open(server.at());
+    next(&full);
+    // More pongs than there is room for, down to the last two bytes, and then what breaks a rule.
+    let ping = |payload: &[u8]| frame(0x80 | crate::wire::PING, payload);
+    let bytes = [ping(&[1; 125]).repeat(8000), ping(b"").repeat(200), frame(0xf0 | BINARY, b"reserved bits")];
+    let all = bytes.concat();
+    client.write(&all);
+    eventually("all has come", || server.handle.stats().total().bytes_in as usize > all.len());
+    let (code, before) = client.read_close();
+    assert_eq!(code, 1002);
+    assert!(before > 10, "{before} frames came before it");
+}

@@ -198,3 +198,24 @@ fn an_answer_to_one_who_is_open_already_is_late() {
     client.echo("not moved");
     eventually("it is counted as late", || handle.stats().total().late_commands == 1);
 }
+
+#[test]
+fn who_waits_for_an_answer_when_the_engine_stops_is_told_503() {
+    for is_drained in [false, true] {
+        let (server, asked, events) = late(MINUTE);
+        let mut streams = [ask_late(&server, ""), server.connect()];
+        streams[1].write_all(b"HEAD /late HTTP/1.1\r\nHost: a\r\n\r\nand more").unwrap();
+        next(&asked);
+        next(&asked);
+        match is_drained {
+            true => server.handle.drain(50 * MS),
+            false => server.handle.shutdown(),
+        }
+        for (stream, has_body) in streams.iter_mut().zip([true, false]) {
+            let heard = Answer::parse(&read_to_end(stream).0);
+            assert_eq!((heard.status, !heard.body.is_empty()), (503, has_body));
+            assert_eq!(heard.header("Connection"), Some("close"));
+            assert_eq!(next(&events), refused(CloseReason::Shutdown));
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a failure is a panic")]
 
+mod dialled;
 mod endings;
 #[path = "../fixture/mod.rs"]
 mod fixture;
@@ -10,6 +11,7 @@ mod floods;
 mod frames;
 mod handshakes;
 mod late;
+mod memory;
 mod pings;
 mod requests;
 mod wire;

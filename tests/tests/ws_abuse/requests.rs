@@ -3,13 +3,13 @@
 
 use std::io::Write;
 
-use wheelhouse::CloseReason;
+use wheelhouse::{CloseReason, Reply};
 
 use crate::{
-    Told, closed,
-    fixture::next,
+    MS, Script, Told, closed,
+    fixture::{Ending, next, read_to_end, serve},
     plain, refused, silent, telling,
-    wire::{Client, ask, read_head, request, wait_until_empty},
+    wire::{Answer, Client, ask, read_head, request, wait_until_empty},
 };
 
 #[test]
@@ -87,4 +87,71 @@ fn a_panic_while_a_request_is_answered_is_500_and_ends_that_connection_alone() {
     let mut other = Client::open(server.at());
     assert_eq!(ask(server.at(), request("/panic", "").as_bytes()).status, 500);
     other.echo("still served");
+}
+
+#[test]
+fn no_answer_to_a_head_has_a_body_whoever_gives_it() {
+    let server = serve(plain().reactors(1).handshake_timeout(300 * MS), |_| {
+        Script::<()>::new().request(|_, (), request| match request.path() {
+            "/panic" => std::panic::resume_unwind(Box::new("on purpose")),
+            "/late" => Reply::later(),
+            "/page" => Reply::status(200).body("text/plain", "a page"),
+            _ => Reply::accept(),
+        })
+    });
+    let many = format!("HEAD / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(200));
+    let long = format!("HEAD / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(20_000));
+    for (request, status) in [
+        ("HEAD /page HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 426),
+        ("HEAD / HTTP/1.1\r\n\r\n", 400),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        ("HEAD / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (&many, 431),
+        (&long, 431),
+        ("HEAD /panic HTTP/1.1\r\nHost: a\r\n\r\n", 500),
+        ("HEAD /late HTTP/1.1\r\nHost: a\r\n\r\n", 503),
+        ("HEAD / HT", 408),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\n", 408),
+    ] {
+        let mut stream = server.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let (bytes, ending) = read_to_end(&mut stream);
+        let answer = Answer::parse(&bytes);
+        assert_eq!((answer.status, &*answer.body, ending), (status, &b""[..], Ending::Eof), "{request:.60}");
+        // It tells what the body of a GET would have been.
+        assert_ne!(answer.header("Content-Length"), Some("0"), "{request:.60}");
+    }
+}
+
+#[test]
+fn a_page_larger_than_the_queues_limit_arrives_whole() {
+    let server = serve(plain().reactors(1), |_| {
+        Script::<()>::new()
+            .request(|_, (), _| Reply::status(200).body("application/octet-stream", vec![b'x'; 5 << 20]))
+    });
+    let answer = ask(server.at(), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((answer.status, answer.body.len()), (200, 5 << 20));
+}
+
+#[test]
+fn an_acceptance_for_which_there_is_no_memory_ends_one_who_was_never_open() {
+    let (told, events) = std::sync::mpsc::channel();
+    let server = serve(plain().reactors(1).buffer_memory(64 << 10), move |_| {
+        let (opens, closes) = (told.clone(), told.clone());
+        Script::<()>::new()
+            .request(|_, (), _| Reply::accept().header("X-Long", "x".repeat(256 << 10)))
+            .open(move |_, ()| {
+                crate::tell(&opens, Told::Open(None));
+                wheelhouse::Action::Continue
+            })
+            .close(move |closed, ()| {
+                crate::tell(&closes, Told::Close { opened: closed.opened(), reason: *closed.reason() });
+            })
+    });
+    let mut stream = server.connect();
+    stream.write_all(request("/", "").as_bytes()).unwrap();
+    let told = next(&events);
+    assert!(matches!(told, Told::Close { opened: false, .. }), "{told:?}");
+    assert_eq!(server.handle.stats().total().opened, 0);
 }

@@ -2,9 +2,11 @@
 
 use std::sync::mpsc::Receiver;
 
+use wheelhouse::{Action, Audience, Deflate, Engine, Framing, Listener, Payload, WebSocket};
+
 use crate::{
-    Told,
-    fixture::next,
+    Script, Told,
+    fixture::{next, serve},
     foreigners,
     peers::{Program, installed, script},
 };
@@ -54,4 +56,24 @@ fn nodes_ws_talks_with_the_engine() {
 #[test]
 fn nodes_ws_talks_compressed_with_the_engine() {
     node("deflate");
+}
+
+#[test]
+fn pythons_websockets_have_contexts_of_their_own_while_there_are_places() {
+    let socket = WebSocket::new().deflate(Deflate::new().own_contexts(3).threshold(0));
+    let listener = Listener::new("ws://127.0.0.1:0").framing(Framing::websocket(socket));
+    let server = serve(Engine::builder().listen(listener).reactors(1), |_| {
+        Script::<()>::new().message(|conn, (), message| {
+            match message.text() {
+                Some("all") => {
+                    conn.reactor().broadcast(Audience::Open, Payload::from("news ".repeat(1000))).unwrap();
+                }
+                _ => _ = conn.send(message),
+            }
+            Action::Continue
+        })
+    });
+    let url = format!("ws://{}", server.at());
+    let python = installed("venv/bin/python");
+    Program::start(python, |command| command.arg(script("contexts.py")).args([&url, "3"])).succeed();
 }

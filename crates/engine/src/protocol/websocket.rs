@@ -343,7 +343,8 @@ impl WebSocket {
             hello = hello.header(name, value).map_err(not_carried)?;
         }
         if let Some(deflate) = &self.deflate {
-            hello = hello.extensions(&deflate.offered().offer()).map_err(not_carried)?;
+            // Contexts are offered where there is a place for them when the request leaves.
+            hello = hello.extensions(&deflate.config(false).offer()).map_err(not_carried)?;
         }
         Ok(hello)
     }
@@ -482,11 +483,6 @@ impl Deflate {
 
     pub(crate) fn config(&self, own_contexts: bool) -> deflate::Config {
         deflate::Config { level: self.level, own_contexts, ..deflate::Config::default() }
-    }
-
-    /// What one who dials offers.
-    pub(crate) fn offered(&self) -> deflate::Config {
-        self.config(self.contexts > 0)
     }
 
     pub(crate) fn most_contexts(&self) -> usize {

@@ -50,6 +50,10 @@ impl<H: Handler> Stage<H> {
     /// Makes the session and calls `on_open`.
     pub(super) fn open(&mut self, id: ConnId) {
         let key = id.key();
+        // Its own answer may have been more than there is memory for.
+        if self.core.connections.get(key).is_none_or(|connection| connection.phase != Phase::Open) {
+            return;
+        }
         // One whose request was asked about has its session already.
         if self.sessions.get_mut(key).is_none() && !self.make_session(id) {
             return;

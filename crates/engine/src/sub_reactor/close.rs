@@ -81,6 +81,9 @@ impl Core {
             if let Some(code) = code_for(reason) {
                 self.put_close(key, Some(code), "");
             }
+            if reason == CloseReason::Shutdown {
+                self.answer_before_shutdown(key);
+            }
             self.put_close_notify(key);
             if self.corked(key) > 0 {
                 self.flush_cork();

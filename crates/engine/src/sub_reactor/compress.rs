@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Payload,
-    connection::{Connection, Flags},
+    connection::{Connection, Flags, Upgrade},
     id::Key,
 };
 
@@ -104,7 +104,21 @@ impl Core {
 
     /// A connection is gone.
     pub(super) fn forget_contexts(&mut self, connection: &Connection) {
-        self.workshop.contexts -= usize::from(connection.kindred().has_contexts);
+        let upgrade = connection.under_way().and_then(|way| way.upgrade.as_deref());
+        let would_have = matches!(upgrade, Some(Upgrade::Hello(_, _, true)));
+        self.leave_context(would_have || connection.kindred().has_contexts);
+    }
+
+    /// Takes one of so many places for contexts of one's own, where one is free.
+    pub(super) fn enter_context(&mut self, most: usize) -> bool {
+        let has_room = self.workshop.contexts < most;
+        self.workshop.contexts += usize::from(has_room);
+        has_room
+    }
+
+    /// Gives back the place that was taken, if one was.
+    pub(super) fn leave_context(&mut self, has_place: bool) {
+        self.workshop.contexts -= usize::from(has_place);
     }
 
     /// Inflates a message into `scratch`.
@@ -155,6 +169,8 @@ impl Core {
         if let Some(key_of_mask) = key_of_mask {
             mask(&mut out[body..], key_of_mask);
         }
+        // A vector cannot become smaller than what is in it.
+        deflated.clear();
         deflated.shrink_to(MUCH);
         self.workshop.deflated = deflated;
     }

@@ -65,7 +65,7 @@ impl Core {
         let way = extras.under_way();
         way.dialling = Some(Dialling { deadline, from: to.from, left: Vec::new(), tls });
         if let Some(hello) = hello {
-            way.upgrade = Some(Box::new(Upgrade::Hello(hello, self.workshop.nonce())));
+            way.upgrade = Some(Box::new(Upgrade::Hello(hello, self.workshop.nonce(), false)));
             connection.flags |= Flags::CLIENT;
         }
         let id = self.connections.insert(connection).map_err(|_| {

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, State, Violation, mask};
 
-use super::{Core, read::Offered, stage::Stage};
+use super::{Core, bounds::MUCH, read::Offered, send::CONTROL_ROOM, stage::Stage};
 use crate::{
     CloseReason, ConnId, Control, Handler, Kind, Message, Payload, Refusal, Sent,
     connection::{Connection, Flags, Phase},
@@ -62,10 +62,11 @@ impl<H: Handler> Stage<H> {
                     Ok(()) => {
                         let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
                         self.offer_message(id, Message::decoded(kind, scratch, is_text));
-                        scratch.shrink_to(super::bounds::MUCH);
                     }
                     Err(violation) => self.core.violated_frames(key, violation),
                 }
+                scratch.clear();
+                scratch.shrink_to(MUCH);
                 return;
             }
             Event::Close(code, _) => return self.core.answer_close(key, code),
@@ -114,6 +115,10 @@ impl Core {
         if connection.phase != Phase::Open || !connection.flags.contains(Flags::FRAMES) {
             return;
         }
+        // That an extension is missing is for clients to say (7.4.1), be it the echo of what one said.
+        let is_misplaced =
+            |code: &CloseCode| code.number() == 1010 && !connection.flags.contains(Flags::CLIENT);
+        let code = code.map(|code| if is_misplaced(&code) { CloseCode::NORMAL } else { code });
         let mut buffer = [0; CloseCode::MAX_PAYLOAD];
         let payload = code.map_or(&[][..], |code| code.payload(reason, &mut buffer));
         self.put_control(key, Opcode::Close, payload);
@@ -135,7 +140,9 @@ impl Core {
         if let Some(key_of_mask) = key_of_mask {
             mask(&mut frame[body..], key_of_mask);
         }
-        let sent = self.queue_control(key, &frame);
+        // The one frame that says how it ends goes behind whatever pongs there are.
+        let beyond = CONTROL_ROOM + if opcode == Opcode::Close { CLOSE_ROOM } else { 0 };
+        let sent = self.queue_control(key, &frame, beyond);
         self.encoded = frame;
         sent
     }
@@ -173,11 +180,15 @@ impl Core {
         frame.clear();
         self.write_frame(key, kind, opcode, &payload, &mut frame);
         let sent = self.queue(key, Body::Borrowed(&frame));
-        frame.shrink_to(super::bounds::MUCH);
+        frame.clear();
+        frame.shrink_to(MUCH);
         self.encoded = frame;
         sent
     }
 }
+
+/// What a close frame may take beyond the room of pings and pongs: its largest, masked.
+const CLOSE_ROOM: usize = 14 + CloseCode::MAX_PAYLOAD;
 
 /// The most that a message comes to as a frame, compressed or not: zlib adds up to an eighth to what does not get smaller.
 const fn most_deflated(len: usize) -> usize {

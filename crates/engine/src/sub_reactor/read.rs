@@ -150,6 +150,8 @@ impl<H: Handler> Stage<H> {
                 connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
             }
             Err(error) => self.core.doom(key, CloseReason::Io, Some(error), 0),
+            // Only TLS tells of it here: without, it is told where what comes early is read.
+            Ok(_) if connection.phase == Phase::Handshaking => self.core.part_early(key),
             Ok(_) => {
                 connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
                 connection.flags |= Flags::EOF;

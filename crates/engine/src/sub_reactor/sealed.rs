@@ -121,17 +121,21 @@ impl<H: Handler> Stage<H> {
             core.answer_sealed(key, matches!(received.phase, TlsPhase::Handshaking));
         }
         if began.is_some() && !matches!(received.phase, TlsPhase::Handshaking) {
-            if let TlsPhase::Failed(error) = received.phase {
-                return self.core.broke_tls(key, error);
+            match received.phase {
+                TlsPhase::Failed(error) => return self.core.broke_tls(key, error),
+                TlsPhase::Closed if self.core.is_shaking_hands(key) => {
+                    return self.core.part_early(key);
+                }
+                _ => self.secured(id),
             }
-            self.secured(id);
         }
         self.offer_opened(id, start + received.plain.start..start + received.plain.end, buffer);
         match received.phase {
             TlsPhase::Handshaking | TlsPhase::Open => {}
             TlsPhase::Failed(error) => self.core.broke_tls(key, error),
-            // Not before the handler has had what came before it.
-            TlsPhase::Closed if self.core.connections.get(key).is_some_and(Connection::is_paused) => {}
+            // Not before the handler has had what came before it, and has answered.
+            TlsPhase::Closed
+                if self.core.connections.get(key).is_some_and(|c| c.is_paused() || c.awaits_answer()) => {}
             TlsPhase::Closed => _ = self.end_of_input(id, Ok(0)),
         }
     }
@@ -190,8 +194,10 @@ impl<H: Handler> Stage<H> {
             return;
         }
         let (bytes, _) = buffer.part(span);
+        let secure = self.core.connections.get(key).and_then(Connection::secure);
+        let may_wait = secure.is_some_and(|secure| bytes.len() <= secure.session.most_wanted(0));
         self.core.keep_sealed(key, bytes, Vec::new());
-        match self.core.may_shake_hands(key) {
+        match !may_wait || self.core.may_shake_hands(key) {
             true => self.open_records(id, 0, buffer),
             false => self.core.put_off(key, PutOff::Unopened),
         }
@@ -217,8 +223,11 @@ impl<H: Handler> Stage<H> {
 impl Core {
     /// A session for a connection that was accepted, when its first bytes come.
     fn begin_tls(&mut self, key: Key) -> bool {
-        let tls = self.profile_of(key).and_then(|profile| profile.tls.as_ref());
-        let Some(made) = tls.map(Session::server) else { return false };
+        let is_web = self.connections.get(key).is_some_and(|c| c.flags.contains(Flags::FRAMES));
+        let make = if is_web { Session::web_server } else { Session::server };
+        let Some(made) = self.profile_of(key).and_then(|profile| profile.tls.as_ref()).map(make) else {
+            return false;
+        };
         match made {
             Ok(session) => {
                 if let Some(connection) = self.connections.get_mut(key) {
@@ -258,7 +267,8 @@ impl Core {
             self.catch_up(key);
         }
         let stamp = self.clock.stamp();
-        let is_able = |c: &&mut Connection| c.phase == Phase::Open && !c.flags.contains(Flags::TLS);
+        // A WebSocket's messages under way would be forgotten, and their frames not.
+        let is_able = |c: &&mut Connection| c.phase == Phase::Open && !c.shakes_hands();
         if self.connections.get_mut(key).filter(is_able).is_none() {
             return false;
         }
@@ -279,6 +289,8 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.secure_with(session, Some(stamp));
             connection.flags |= Flags::TLS;
+            // Nor what the framing has made of it so far.
+            connection.protocol_state = [0; 2];
         }
         if !out.is_empty() {
             let _ = self.enqueue_sealed(key, Body::Borrowed(&out));
@@ -374,6 +386,16 @@ impl Core {
         let reason = if is_early { CloseReason::Handshake } else { CloseReason::Protocol };
         let error = io::Error::new(ErrorKind::InvalidData, error);
         self.give_up(key, reason, Some(error));
+    }
+
+    /// The peer says goodbye before it is open, or while it begins TLS: so do we.
+    pub(super) fn part_early(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
+            connection.flags |= Flags::EOF;
+        }
+        self.put_close_notify(key);
+        self.give_up(key, CloseReason::Peer { code: None }, None);
     }
 
     /// Seals plaintext into the reactor's place for it; false when that cannot be.

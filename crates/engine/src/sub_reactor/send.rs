@@ -20,7 +20,7 @@ use crate::{
 const DIRECT: usize = 4 << 10;
 
 /// What pings and pongs may take beyond the limit, in bytes: a peer that pings and never reads costs no more.
-const CONTROL_ROOM: usize = 4 << 10;
+pub(super) const CONTROL_ROOM: usize = 4 << 10;
 
 impl Core {
     #[inline]
@@ -131,16 +131,16 @@ impl Core {
         encoded.clear();
         let mut out = Output::new(&mut encoded);
         let sent = match guarded(&mut self.panicked, || protocol.encode_control(control, &mut out)) {
-            Some(Ok(())) => self.queue_control(key, &encoded),
+            Some(Ok(())) => self.queue_control(key, &encoded, CONTROL_ROOM),
             failed => self.not_encoded(key, failed),
         };
         self.encoded = encoded;
         sent
     }
 
-    /// Queues what keeps a connection alive or ends it: it may go a little beyond the limit.
-    pub(super) fn queue_control(&mut self, key: Key, encoded: &[u8]) -> Sent {
-        if !self.is_within_limit(key, encoded.len(), CONTROL_ROOM) {
+    /// Queues what keeps a connection alive or ends it: it may go a little `beyond` the limit.
+    pub(super) fn queue_control(&mut self, key: Key, encoded: &[u8], beyond: usize) -> Sent {
+        if !self.is_within_limit(key, encoded.len(), beyond) {
             self.stats.sends_refused += 1;
             return Sent::Refused(Refusal::OverLimit);
         }

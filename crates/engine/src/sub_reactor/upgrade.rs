@@ -14,7 +14,7 @@ use wheelhouse_websocket::{
 
 use super::{Core, deadlines::clamp, read::Step, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
-    CloseReason, Conn, ConnId, Deflate, Handler, Reply,
+    CloseReason, Conn, ConnId, Handler, Reply,
     connection::{Connection, Flags, Phase, Upgrade},
     id::Key,
     message::Body,
@@ -25,8 +25,15 @@ use crate::{
 impl Connection {
     /// Whether the handler has put off its answer: nothing more is read until then.
     pub(super) fn awaits_answer(&self) -> bool {
-        let upgrade = self.under_way().and_then(|way| way.upgrade.as_deref());
-        self.phase == Phase::Handshaking && matches!(upgrade, Some(Upgrade::Asked(..)))
+        self.asked().is_some()
+    }
+
+    /// The request whose answer the handler has put off.
+    fn asked(&self) -> Option<&Asked> {
+        match self.under_way().and_then(|way| way.upgrade.as_deref()) {
+            Some(Upgrade::Asked(asked, _)) if self.phase == Phase::Handshaking => Some(asked),
+            _ => None,
+        }
     }
 
     /// Whether the server's answer is still to come.
@@ -55,14 +62,23 @@ impl<H: Handler> Stage<H> {
     }
 
     /// What came so far, as a part of the buffer.
-    pub(super) fn offer_head(&mut self, id: ConnId, span: Range<usize>, buffer: &mut ReadBuffer) {
+    pub(super) fn offer_head(&mut self, id: ConnId, mut span: Range<usize>, buffer: &mut ReadBuffer) {
+        while let Some(used) = self.offer_one_head(id, span.clone(), buffer) {
+            span.start += used;
+        }
+    }
+
+    /// The same; how long the head was where another one is to follow it: an interim answer came first (RFC 9110, 15.2).
+    fn offer_one_head(&mut self, id: ConnId, span: Range<usize>, buffer: &mut ReadBuffer) -> Option<usize> {
         let key = id.key();
         let size = buffer.size();
         let (frame, _) = buffer.part(span.clone());
         let frame = &*frame;
-        let Some(frames) = self.core.frames_of(key) else { return };
+        let frames = self.core.frames_of(key)?;
         let (most, max_headers) = (frames.max_head().min(size), frames.max_headers());
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        let connection = self.core.connections.get_mut(key)?;
+        // One limit for all heads of one answer: who sends interim ones for ever comes to it too.
+        let most = most.saturating_sub(connection.protocol_state[1] as usize);
         let mut searched = connection.protocol_state[0] as usize;
         let end = http::head_end(frame, &mut searched);
         connection.protocol_state[0] = searched as u64;
@@ -73,9 +89,14 @@ impl<H: Handler> Stage<H> {
                 Some(first) if !first.is_ascii_graphic() && !matches!(first, b'\r' | b'\n') => {
                     Refused { status: 400, what: "this is no HTTP" }
                 }
-                _ => return self.core.keep_header(key, frame),
+                _ => {
+                    self.core.keep_header(key, frame);
+                    return None;
+                }
             };
-            return self.core.refuse_head(key, refused, is_client);
+            let is_head = frame.starts_with(HEAD);
+            self.core.refuse_head(key, refused, is_client, is_head);
+            return None;
         };
         let head = &frame[..end];
         let opened = match is_client {
@@ -87,11 +108,10 @@ impl<H: Handler> Stage<H> {
             self.offer_part(id, span.start + end..span.end, true, buffer);
         } else if self.core.connections.get(key).is_some_and(Connection::awaits_answer) && end < frame.len() {
             self.core.keep_header(key, &frame[end..]);
-        } else if self.core.connections.get(key).is_some_and(Connection::awaits_welcome) && end < frame.len()
-        {
-            // An interim answer came first (RFC 9110, 15.2).
-            self.offer_head(id, span.start + end..span.end, buffer);
+        } else if self.core.connections.get(key).is_some_and(Connection::awaits_welcome) {
+            return (end < frame.len()).then_some(end);
         }
+        None
     }
 
     /// The handler decides; whether the connection is open now.
@@ -100,7 +120,7 @@ impl<H: Handler> Stage<H> {
         let request = match Request::parse(head, max_headers) {
             Ok(request) => request,
             Err(refused) => {
-                self.core.refuse_head(key, refused, false);
+                self.core.refuse_head(key, refused, false, head.starts_with(HEAD));
                 return false;
             }
         };
@@ -124,7 +144,8 @@ impl<H: Handler> Stage<H> {
             }
             Err(panic) => {
                 let refused = Refused { status: 500, what: "the request could not be served" };
-                self.core.refuse_because(key, refused, CloseReason::Panic, None);
+                let is_head = request.method() == "HEAD";
+                self.core.refuse_because(key, refused, is_head, CloseReason::Panic, None);
                 self.tell_of_panic(Some(id), panic);
                 None
             }
@@ -175,11 +196,11 @@ impl<H: Handler> Stage<H> {
     fn take_welcome(&mut self, id: ConnId, head: &[u8]) -> bool {
         let key = id.key();
         let upgrade = self.core.connections.get_mut(key).and_then(Connection::take_upgrade);
-        let Some(Upgrade::Hello(hello, nonce)) = upgrade else { return false };
+        let Some(Upgrade::Hello(hello, nonce, has_place)) = upgrade else { return false };
         let Some(frames) = self.core.frames_of(key) else { return false };
         let agreed = match hello.verify(nonce, head) {
             Ok(welcome) => {
-                let config = frames.deflate().map(Deflate::offered).unwrap_or_default();
+                let config = frames.deflate().map(|deflate| deflate.config(has_place)).unwrap_or_default();
                 match config.verify(welcome.extensions.iter().copied()) {
                     Ok(agreement) => Ok((agreement, welcome.subprotocol)),
                     Err(error) => Err(error.to_string()),
@@ -188,12 +209,16 @@ impl<H: Handler> Stage<H> {
             Err(error) if error.is_interim() => {
                 if let Some(connection) = self.core.connections.get_mut(key) {
                     connection.protocol_state[0] = 0;
-                    connection.extras().under_way().upgrade = Some(Box::new(Upgrade::Hello(hello, nonce)));
+                    connection.protocol_state[1] += head.len() as u64;
+                    let upgrade = Upgrade::Hello(hello, nonce, has_place);
+                    connection.extras().under_way().upgrade = Some(Box::new(upgrade));
                 }
                 return false;
             }
             Err(error) => Err(error.to_string()),
         };
+        // From here on the place is that of the contexts, where there will be some.
+        self.core.leave_context(has_place);
         match agreed {
             Ok((agreement, subprotocol)) => {
                 self.core.begin_frames(key, agreement, subprotocol);
@@ -231,11 +256,20 @@ impl Core {
 
     /// Asks the server for a WebSocket.
     pub(super) fn say_hello(&mut self, key: Key) {
-        let Some(connection) = self.connections.get(key) else { return };
-        let upgrade = connection.under_way().and_then(|way| way.upgrade.as_deref());
-        let Some(Upgrade::Hello(hello, nonce)) = upgrade else { return };
+        let deflate = self.frames_of(key).and_then(Frames::deflate).copied();
+        let gets_place = self.enter_context(deflate.map_or(0, |deflate| deflate.most_contexts()));
+        let upgrade = self.connections.get_mut(key).and_then(Connection::under_way_mut);
+        let upgrade = upgrade.and_then(|way| way.upgrade.as_deref_mut());
+        let Some(Upgrade::Hello(hello, nonce, has_place)) = upgrade else {
+            return self.leave_context(gets_place);
+        };
+        *has_place = gets_place;
+        let offer = deflate.filter(|_| gets_place).map(|deflate| deflate.config(true).offer());
         let mut out = Vec::new();
-        hello.write(*nonce, &mut out);
+        match offer.map(|offer| hello.clone().extensions(&offer)) {
+            Some(Ok(hello)) => hello.write(*nonce, &mut out),
+            _ => hello.write(*nonce, &mut out),
+        }
         let _ = self.enqueue(key, Body::Borrowed(&out));
     }
 
@@ -249,19 +283,27 @@ impl Core {
     }
 
     /// What came is no request that can be answered with more than this.
-    fn refuse_head(&mut self, key: Key, refused: Refused, is_client: bool) {
+    fn refuse_head(&mut self, key: Key, refused: Refused, is_client: bool, is_head: bool) {
         let error = io::Error::new(ErrorKind::InvalidData, refused.what);
         if is_client {
             return self.doom(key, CloseReason::Handshake, Some(error), 0);
         }
-        self.refuse_because(key, refused, CloseReason::Protocol, Some(error));
+        self.refuse_because(key, refused, is_head, CloseReason::Protocol, Some(error));
     }
 
-    fn refuse_because(&mut self, key: Key, refused: Refused, reason: CloseReason, error: Option<io::Error>) {
+    /// The answer to a HEAD has no body (RFC 9110, 9.3.2), whatever is wrong with it.
+    fn refuse_because(
+        &mut self,
+        key: Key,
+        refused: Refused,
+        is_head: bool,
+        reason: CloseReason,
+        error: Option<io::Error>,
+    ) {
         let id = self.connections.id(key).map(tracing::field::display);
         tracing::debug!(id, status = refused.status, what = refused.what, "a request is refused");
         let mut out = Vec::new();
-        refused.answer().write(&mut out, false);
+        refused.answer().write(&mut out, is_head);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.extras().under_way().closing = Some((reason, error));
         }
@@ -302,13 +344,28 @@ impl Core {
     pub(super) fn give_up_handshake(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let is_server = connection.flags.contains(Flags::FRAMES) && !connection.flags.contains(Flags::CLIENT);
-        let refused = if connection.awaits_answer() {
-            Refused { status: 503, what: "no answer in time" }
+        let (refused, is_head) = if let Some(asked) = connection.asked() {
+            (Refused { status: 503, what: "no answer in time" }, asked.is_head())
         } else if is_server && connection.phase == Phase::Handshaking && !connection.inbound.is_empty() {
-            Refused { status: 408, what: "the request took too long" }
+            let mut first = [0; HEAD.len()];
+            connection.inbound.peek(&mut first);
+            (Refused { status: 408, what: "the request took too long" }, first == *HEAD)
         } else {
             return self.close(key, CloseReason::Handshake);
         };
-        self.refuse_because(key, refused, CloseReason::Handshake, None);
+        self.refuse_because(key, refused, is_head, CloseReason::Handshake, None);
+    }
+
+    /// The engine stops: who waits for an answer that was put off gets one.
+    pub(super) fn answer_before_shutdown(&mut self, key: Key) {
+        let Some(asked) = self.connections.get(key).and_then(Connection::asked) else { return };
+        let mut out = Vec::new();
+        Refused { status: 503, what: "the server is shutting down" }
+            .answer()
+            .write(&mut out, asked.is_head());
+        let _ = self.enqueue(key, Body::Borrowed(&out));
     }
 }
+
+/// What a request for the head alone begins with.
+const HEAD: &[u8; 5] = b"HEAD ";

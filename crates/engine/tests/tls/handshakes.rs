@@ -4,7 +4,10 @@ use rustls_stable::{
     ALL_VERSIONS, AlertDescription, Error as StableError, SupportedProtocolVersion,
     version::{TLS12, TLS13},
 };
-use wheelhouse::{Tls, TlsClient, TlsError, TlsVersion, internals::Phase};
+use wheelhouse::{
+    Tls, TlsClient, TlsError, TlsVersion,
+    internals::{Phase, TlsSession},
+};
 
 use crate::{
     ends::{Ours, Theirs, carry, carry_ours, client_config, der, server_config},
@@ -195,4 +198,19 @@ fn only_the_steps_that_cost_much_are_called_expensive() {
     carry_ours(&mut server, &mut client);
     client.send(b"ping");
     assert!(!server.session.is_expensive_next());
+}
+
+#[test]
+fn no_more_is_wanted_of_a_handshake_than_it_may_come_to() {
+    let authority = Authority::new();
+    let own = authority.signs(&["localhost"]);
+    let tls = Tls::new(own.certificate, own.key).unwrap();
+    let mut server = Ours::server(&tls);
+    let most = TlsSession::MAX_HANDSHAKE;
+    assert_eq!(server.session.most_wanted(0), most);
+    assert_eq!(server.session.most_wanted(most - 1), 1);
+    assert_eq!(server.session.most_wanted(most), 1, "one more, to see that it is too long");
+    let mut client = Theirs::client(client_config(&authority, ALL_VERSIONS, None, &[]), "localhost");
+    carry(&mut server, &mut client);
+    assert_eq!(server.session.most_wanted(0), usize::MAX);
 }

@@ -73,9 +73,9 @@ impl Inflator {
     /// # Errors
     ///
     /// [`CloseCode::TOO_BIG`] as soon as there are more than `max` bytes; [`CloseCode::INVALID`] for what
-    /// is not deflate, or, without `keep_context`, ends within a block. (With it, zlib does not tell, and
-    /// the next message goes on in that block.) `out` is as long then as it was, and the context is
-    /// forgotten.
+    /// is not deflate, or ends within a block. (With `keep_context` zlib does not tell: a peer may contrive
+    /// codes with which the next message goes on in that block, but nothing that it did not send comes out.)
+    /// `out` is as long then as it was, and the context is forgotten.
     pub fn inflate(
         &mut self,
         payload: &[u8],
@@ -104,8 +104,13 @@ impl Inflator {
         // A peer that ends its last stream with its payload needs no tail, though it should send the `00`
         // of one (7.2.3.4).
         if self.feed(payload, &mut room)? != End::OfStream {
-            let tail = if keep_context { TAIL } else { TAIL_AND_END };
+            let tail = if keep_context { TAIL_AND_EMPTY } else { TAIL_AND_END };
+            let before = room.filled;
             self.feed_tail(tail, &mut room)?;
+            // Behind the end of a block none of it is data.
+            if room.filled != before {
+                return Err(CUT_SHORT);
+            }
         }
         room.out.truncate(room.filled);
         Ok(())
@@ -142,11 +147,12 @@ impl Inflator {
                 Status::StreamEnd => {
                     self.stream.reset(false);
                     // The stream ended with the block that the tail completes, or with the probe.
-                    let is_whole = input.is_empty() || tail.len() - input.len() == TAIL.len();
+                    let is_probe = tail == TAIL_AND_END && input.is_empty();
+                    let is_whole = is_probe || tail.len() - input.len() == TAIL.len();
                     return if is_whole { Ok(()) } else { Err(CORRUPT) };
                 }
                 _ if room.is_full() => room.grow(STEP),
-                _ if tail.len() == TAIL.len() => return Ok(()),
+                _ if tail == TAIL_AND_EMPTY => return Ok(()),
                 _ => return Err(CUT_SHORT),
             }
         }
@@ -209,6 +215,9 @@ enum End {
 
 /// What the sender took away (RFC 7692, 7.2.2).
 const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
+
+/// The same, and an empty block more: nothing where no other block is open, and else most likely data or corrupt.
+const TAIL_AND_EMPTY: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff, 0xff];
 
 /// The same, and an empty final block: the stream ends with it exactly if no other block is open.
 const TAIL_AND_END: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x03, 0x00];

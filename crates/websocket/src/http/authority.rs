@@ -48,6 +48,25 @@ pub(super) fn is_same_origin(origin: &str, host: &str, is_tls: bool) -> bool {
     let (Some(of_page), Some(ours)) = (Authority::parse(of_page), Authority::parse(host)) else {
         return false;
     };
-    let (ours_is, default) = if is_tls { ("https", 443) } else { ("http", 80) };
-    scheme.eq_ignore_ascii_case(ours_is) && of_page.is_same(ours, default)
+    let ours_is = if is_tls { "https" } else { "http" };
+    scheme.eq_ignore_ascii_case(ours_is) && of_page.is_same(ours, default_port(ours_is))
+}
+
+/// Whether both are the same origin (RFC 6454, 5); what is none is like nothing else.
+pub(super) fn are_same_origins(one: &str, other: &str) -> bool {
+    let (Some((scheme, one)), Some((of_other, other))) = (one.split_once("://"), other.split_once("://"))
+    else {
+        return false;
+    };
+    let (Some(one), Some(other)) = (Authority::parse(one), Authority::parse(other)) else { return false };
+    scheme.eq_ignore_ascii_case(of_other) && one.is_same(other, default_port(scheme))
+}
+
+/// The port that is meant where none is given; 0 where nobody knows.
+fn default_port(scheme: &str) -> u16 {
+    match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => 80,
+        _ if scheme.eq_ignore_ascii_case("https") => 443,
+        _ => 0,
+    }
 }

@@ -53,7 +53,7 @@ impl<'a> Request<'a> {
     /// - 400: anything malformed or ambiguous, as listed [above](crate::http#what-is-refused).
     /// - 431: more than `max_headers` headers; found before any of them is parsed.
     /// - 501: CONNECT.
-    /// - 505: a version other than 1.0 and 1.1.
+    /// - 505: another version than 1.x. A higher minor one is served as 1.1 (RFC 9110, 2.5).
     pub fn parse(head: &'a [u8], max_headers: usize) -> Result<Request<'a>, Refused> {
         let head = head.strip_prefix(b"\r\n").unwrap_or(head);
         let lines = count_lines(head).ok_or(Refused::bad("a line that ends in a bare LF"))?;
@@ -64,24 +64,21 @@ impl<'a> Request<'a> {
         }
 
         let mut headers = vec![httparse::EMPTY_HEADER; count];
-        let mut parsed = httparse::Request::new(&mut headers);
-        match parsed.parse(head) {
-            Ok(httparse::Status::Complete(end)) if end == head.len() => {}
+        let line = RequestLine::parse(head)?;
+        let found = match httparse::parse_headers(&head[line.len..], &mut headers) {
+            Ok(httparse::Status::Complete((end, found))) if line.len + end == head.len() => found.len(),
             // Too many: a line less at the end than was counted on.
             Ok(_) | Err(httparse::Error::TooManyHeaders) => {
                 return Err(Refused::bad("a head that does not end with its empty line"));
             }
-            Err(error) => return Err(refusal(error, head)),
-        }
-        let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-            return Err(Refused::bad("a malformed request line"));
+            Err(error) => return Err(refusal(error)),
         };
-        let found = parsed.headers.len();
         headers.truncate(found);
 
+        let RequestLine { method, target, is_http_1_0, .. } = line;
         let parts = Target::parse(method, target)?;
         let upgrade = Upgrade::Unasked;
-        let mut request = Request { method, target, parts, is_http_1_0: minor == 0, headers, upgrade };
+        let mut request = Request { method, target, parts, is_http_1_0, headers, upgrade };
         request.check_headers()?;
         request.upgrade = Upgrade::of(&request);
         Ok(request)
@@ -206,7 +203,7 @@ impl<'a> Request<'a> {
 
     /// Where the page came from that asks, as browsers tell: `https://example.org`, or `null`. Also none
     /// when it is not UTF-8: to let only your own pages in, ask [`is_same_origin`](Request::is_same_origin),
-    /// which is not fooled by that.
+    /// or those of others [`origin_is_one_of`](Request::origin_is_one_of), which are not fooled by that.
     ///
     /// ```
     /// # use wheelhouse_websocket::http::Request;
@@ -256,6 +253,26 @@ impl<'a> Request<'a> {
         let Some(origin) = self.header("Origin") else { return true };
         let (Ok(origin), Some(host)) = (str::from_utf8(origin), self.host()) else { return false };
         authority::is_same_origin(origin, host, is_tls)
+    }
+
+    /// Whether there is no Origin (no browser), or it is one of these: `https://example.org`, compared as
+    /// [`is_same_origin`](Request::is_same_origin) compares.
+    ///
+    /// ```
+    /// # use wheelhouse_websocket::http::Request;
+    /// let head = b"GET / HTTP/1.1\r\nHost: api.example\r\nOrigin: https://A.example:443\r\n\r\n";
+    /// let request = Request::parse(head, 100)?;
+    /// assert!(request.origin_is_one_of(&["https://b.example", "https://a.example"]));
+    /// assert!(!request.origin_is_one_of(&["http://a.example", "https://example"]));
+    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
+    /// ```
+    ///
+    /// An Origin of `null`, or one that cannot be read, is none of them, whatever they are; so is whatever is
+    /// compared with something that is no origin, such as one with a path or a lone `/` at its end.
+    pub fn origin_is_one_of(&self, allowed: &[impl AsRef<str>]) -> bool {
+        let Some(origin) = self.header("Origin") else { return true };
+        let Ok(origin) = str::from_utf8(origin) else { return false };
+        allowed.iter().any(|allowed| authority::are_same_origins(origin, allowed.as_ref()))
     }
 
     /// The subprotocols that the client offers, its favourite first; several headers are one list. What is
@@ -399,25 +416,47 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-fn refusal(error: httparse::Error, head: &[u8]) -> Refused {
+fn refusal(error: httparse::Error) -> Refused {
     match error {
-        httparse::Error::Version if has_foreign_version(head) => {
-            Refused { status: 505, what: "a version of HTTP other than 1.0 and 1.1" }
-        }
         httparse::Error::HeaderName => Refused::bad("a malformed header name, or a folded line"),
-        httparse::Error::HeaderValue => Refused::bad("a malformed header value"),
-        _ => Refused::bad("a malformed request line"),
+        _ => Refused::bad("a malformed header value"),
     }
 }
 
-/// Whether the first line is whole but for the version of a foreign HTTP: `PRI * HTTP/2.0`, as in the preface
-/// of RFC 9113, 3.4.
-fn has_foreign_version(head: &[u8]) -> bool {
-    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
-    let mut words = line.split(|byte| *byte == b' ').skip(2);
-    let (Some(version), None) = (words.next(), words.next()) else { return false };
-    let digits = version.strip_prefix(b"HTTP/");
-    matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
+/// A request's first line (RFC 9112, 3).
+struct RequestLine<'a> {
+    method: &'a str,
+    target: &'a str,
+    is_http_1_0: bool,
+    /// With its line end.
+    len: usize,
+}
+
+impl<'a> RequestLine<'a> {
+    fn parse(head: &'a [u8]) -> Result<RequestLine<'a>, Refused> {
+        const BAD: Refused = Refused::bad("a malformed request line");
+        let end = memchr::memchr(b'\r', head).filter(|end| head.get(end + 1) == Some(&b'\n')).ok_or(BAD)?;
+        let mut words = head[..end].split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(BAD);
+        };
+        let is_http_1_0 = match version.strip_prefix(b"HTTP/") {
+            Some(b"1.0") => true,
+            Some([b'1', b'.', b'1'..=b'9']) => false,
+            // As in the preface of RFC 9113, 3.4.
+            Some([b'0'..=b'9', b'.', b'0'..=b'9']) => {
+                return Err(Refused { status: 505, what: "a version of HTTP other than 1.x" });
+            }
+            _ => return Err(BAD),
+        };
+        if !is_token(method) || target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+            return Err(BAD);
+        }
+        let text = |bytes| str::from_utf8(bytes).map_err(|_| BAD);
+        Ok(RequestLine { method: text(method)?, target: text(target)?, is_http_1_0, len: end + 2 })
+    }
 }
 
 /// Headers of which there is at most one.

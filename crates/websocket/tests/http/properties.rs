@@ -9,6 +9,7 @@ use crate::util::{UPGRADE, head};
 /// All that can be asked of a request.
 fn look_everywhere(request: &Request<'_>) {
     let _ = (request.target(), request.is_http_1_0(), request.origin(), request.is_same_origin(true));
+    let _ = request.origin_is_one_of(&["https://a.example"]);
     let _ = (request.query("a"), request.cookie("a"), request.key(), request.has_body());
     let _ = (request.protocols().count(), request.extensions().count(), format!("{request:?}"));
     assert!(request.path().starts_with('/') || request.path() == "*");

@@ -55,6 +55,45 @@ fn case_and_spaces_and_lists_do_not_matter() {
 }
 
 #[test]
+fn a_higher_minor_version_is_served_as_1_1() {
+    // RFC 9110, 2.5.
+    for version in ["1.2", "1.9"] {
+        let head = upgrade_with("GET", &format!("GET /chat HTTP/{version}"));
+        assert!(parse(&head).is_upgrade() && !parse(&head).is_http_1_0(), "{version}");
+        assert_eq!(parse(&head).path(), "/chat");
+    }
+}
+
+#[test]
+fn only_origins_that_are_allowed_are_and_whoever_names_none() {
+    let allowed = ["https://a.example", "http://b.example:8080", "https://[::1]", "null", "*", ""];
+    let is_one = |origin: &str| parse(&upgrade_and(&[origin])).origin_is_one_of(&allowed);
+    for origin in ["https://a.example", "HTTPS://A.EXAMPLE:443", "http://b.example:8080", "https://[::1]:443"]
+    {
+        assert!(is_one(&format!("Origin: {origin}")), "{origin}");
+    }
+    for origin in [
+        "http://a.example",
+        "https://a.example:8443",
+        "https://a.example.evil.example",
+        "https://evil-a.example",
+        "https://a.example@evil.example",
+        "http://b.example",
+        "null",
+        "*",
+        "",
+    ] {
+        assert!(!is_one(&format!("Origin: {origin}")), "{origin}");
+    }
+    let unreadable =
+        [&upgrade_and(&[])[..upgrade_and(&[]).len() - 2], b"Origin: https://\xff\r\n\r\n"].concat();
+    assert!(!parse(&unreadable).origin_is_one_of(&allowed));
+    let from_no_browser = upgrade_and(&[]);
+    assert!(parse(&from_no_browser).origin_is_one_of(&[] as &[&str]));
+    assert!(!parse(&upgrade_and(&["Origin: https://a.example"])).origin_is_one_of(&[] as &[&str]));
+}
+
+#[test]
 fn one_empty_line_before_the_request_is_passed_by() {
     let head = [b"\r\n", &upgrade_and(&[])[..]].concat();
     assert!(parse(&head).is_upgrade());
@@ -149,7 +188,7 @@ fn queries_are_decoded_as_browsers_encode_them() {
 
 #[test]
 fn a_path_stays_as_it_came() {
-    for path in ["/a%2Fb", "/../..", "//a", "/\u{e4}", "/a;b=c", "/{}|\"<>"] {
+    for path in ["/a%2Fb", "/../..", "//a", "/%C3%A4", "/a;b=c", "/{}|\"<>"] {
         assert_eq!(parse(&head(&[&format!("GET {path} HTTP/1.1"), "Host: a"])).path(), path);
     }
 }

@@ -6,7 +6,7 @@ use rustls::{
     error::Error as RustlsError,
 };
 
-use super::{Phase, Received, Session, TlsError};
+use super::{Phase, Received, Session, TlsError, opening::ALERT};
 
 /// A record's header: its type, a version, and the length of the rest (RFC 8446, 5.1).
 pub(super) const HEADER: usize = 5;
@@ -62,9 +62,17 @@ impl<S: SideData> Link<S> {
             return self.ended(plain, bytes.len());
         }
         loop {
-            let end =
+            let mut end =
                 if self.was_handshaking { bytes.len().min(used + self.allowance()) } else { bytes.len() };
+            let goodbye = if self.was_handshaking { goodbye(&bytes[used..end]) } else { None };
+            if let Some(at) = goodbye {
+                end = used + at;
+            }
             let (taken, opened) = self.open(&mut bytes[used..end], out);
+            if goodbye.is_some() && taken == 0 {
+                self.is_closed = true;
+                return self.ended(plain, bytes.len());
+            }
             let from = used;
             used += taken;
             self.note_progress(taken);
@@ -88,7 +96,7 @@ impl<S: SideData> Link<S> {
                 }
                 Opened::Nothing => {
                     let was_cut = end < bytes.len();
-                    if was_cut && self.was_handshaking {
+                    if was_cut && self.was_handshaking && goodbye.is_none() {
                         self.close_notify(out);
                         let limit = self.limit();
                         return self.fail(
@@ -175,7 +183,8 @@ impl<S: SideData> Link<S> {
         }
     }
 
-    fn limit(&self) -> usize {
+    /// The most that the handshake may come to.
+    pub(super) fn limit(&self) -> usize {
         if self.is_long { Session::MAX_LONG_HANDSHAKE } else { Session::MAX_HANDSHAKE }
     }
 
@@ -218,6 +227,19 @@ fn missing(left: &[u8]) -> usize {
         // A handshake message of several records keeps those that came, and what lies behind them has no place here.
         (len, Some(whole)) => whole.saturating_sub(len).max(1),
     }
+}
+
+/// Where a `close_notify` lies that is not sealed, in records that are whole: rustls passes it by until the handshake is done,
+/// and a peer that has given up would be waited for.
+fn goodbye(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(len) = record_len(&bytes[at..]).filter(|len| at + len <= bytes.len()) {
+        if matches!(bytes[at..at + len], [ALERT, 3, _, 0, 2, _, 0]) {
+            return Some(at);
+        }
+        at += len;
+    }
+    None
 }
 
 /// The length of the record that begins here, its header included.

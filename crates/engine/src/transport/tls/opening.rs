@@ -13,7 +13,7 @@ pub(super) enum Opening {
 pub(super) const UNEXPECTED: [u8; 7] = [ALERT, 3, 3, 0, 2, 2, 10];
 
 /// The types of the records that a handshake may begin with.
-const ALERT: u8 = 21;
+pub(super) const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 
 /// What plain HTTP begins with; none of it begins a record.

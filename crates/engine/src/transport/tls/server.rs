@@ -54,6 +54,8 @@ pub struct Tls {
 #[derive(Clone)]
 pub(super) struct Identity {
     pub(super) config: Arc<ServerConfig>,
+    /// The same for a listener of WebSockets, where no application protocols were named.
+    pub(super) web: Arc<ServerConfig>,
     /// Client certificates make a handshake long, and one step more of it expensive.
     pub(super) asks_for_certificates: bool,
 }
@@ -178,7 +180,8 @@ impl TlsBuilder {
     }
 
     /// The application protocols served, the preferred one first. A client that names some, and none of these, is refused;
-    /// one that names none is served.
+    /// one that names none is served. Where this is not called, a listener of WebSockets serves `http/1.1`, and others look at
+    /// no client's names.
     ///
     /// ```
     /// use wheelhouse::Tls;
@@ -254,7 +257,12 @@ impl TlsBuilder {
         config.ticketer = Some(ticketer);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = Tls13Tickets { default: 1, max: 2 };
-        let identity = Identity { config: Arc::new(config), asks_for_certificates: self.clients.is_some() };
+        let config = Arc::new(config);
+        let mut web = config.clone();
+        if self.alpn.is_empty() {
+            Arc::make_mut(&mut web).alpn_protocols = protocols(&[b"http/1.1".to_vec()])?;
+        }
+        let identity = Identity { config, web, asks_for_certificates: self.clients.is_some() };
         Ok(Tls { current: Arc::new(RwLock::new(identity)) })
     }
 }

@@ -1,6 +1,6 @@
 use std::{ops::Range, sync::Arc};
 
-use rustls::{ClientSide, Connection, ServerSide, Tcp};
+use rustls::{ClientSide, Connection, ServerConfig, ServerSide, Tcp};
 
 use super::{
     Tls, TlsClient, TlsError, TlsInfo,
@@ -55,8 +55,21 @@ impl Session {
     /// [`TlsError::Internal`].
     pub fn server(tls: &Tls) -> Result<Session, TlsError> {
         let identity = tls.identity();
-        let conn = Connection::<ServerSide, Tcp>::new(identity.config)?;
-        Ok(Session(Side::Server(Box::new(Link::new(conn, identity.asks_for_certificates)), false)))
+        Session::accepted(identity.config, identity.asks_for_certificates)
+    }
+
+    /// The same for one that is to carry a WebSocket: `http/1.1` is spoken where no application protocols were named.
+    ///
+    /// # Errors
+    /// [`TlsError::Internal`].
+    pub fn web_server(tls: &Tls) -> Result<Session, TlsError> {
+        let identity = tls.identity();
+        Session::accepted(identity.web, identity.asks_for_certificates)
+    }
+
+    fn accepted(config: Arc<ServerConfig>, asks_for_certificates: bool) -> Result<Session, TlsError> {
+        let conn = Connection::<ServerSide, Tcp>::new(config)?;
+        Ok(Session(Side::Server(Box::new(Link::new(conn, asks_for_certificates)), false)))
     }
 
     /// A session for a connection that was dialled; the first message of the handshake is put out.
@@ -107,6 +120,16 @@ impl Session {
                 link.is_handshaking() && (!has_keys || link.is_long)
             }
             Side::Client(link, _) => link.is_handshaking(),
+        }
+    }
+
+    /// How many bytes more are worth reading, at least 1, where so many are `left`: while the handshake goes on no more than it
+    /// may come to, else whatever there is.
+    pub fn most_wanted(&self, left: usize) -> usize {
+        match &self.0 {
+            _ if !self.is_handshaking() => usize::MAX,
+            Side::Server(link, _) => link.limit().saturating_sub(left).max(1),
+            Side::Client(link, _) => link.limit().saturating_sub(left).max(1),
         }
     }
 
