@@ -553,7 +553,7 @@ impl Conn<'_> {
     }
 
     /// As [`finish`](Conn::finish), with a WebSocket close code and a reason (cut to 123 bytes; RFC 6455, 5.5.1); framings
-    /// without close codes pass both by.
+    /// without close codes pass both by. 1010 is for clients to say: of a server's it becomes 1000.
     ///
     /// ```
     /// use wheelhouse::{Action, CloseCode, Conn, Handler, Message};

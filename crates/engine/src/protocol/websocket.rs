@@ -147,9 +147,9 @@ impl WebSocket {
         self
     }
 
-    /// The largest request, or answer to one: its first line and all headers, in bytes. A larger one is answered with status
-    /// 431. 16 KiB by default, 256 B to the size of the [`read_buffer`](crate::Builder::read_buffer) (larger values count as
-    /// that).
+    /// The largest request, or answer to one: its first line and all headers, in bytes, those of interim answers before it
+    /// included. A larger request is answered with status 431. 16 KiB by default, 256 B to the size of the
+    /// [`read_buffer`](crate::Builder::read_buffer) (larger values count as that).
     ///
     /// ```
     /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
@@ -445,8 +445,9 @@ impl Deflate {
     }
 
     /// So many connections of each reactor remember earlier messages, and compress better for it, at some 430 KB each; those
-    /// that come when all places are taken do not. None by default, up to 65,536. What is compressed so has to be sent: a
-    /// message that might be over the queue's limit when it is (an eighth larger at worst) is refused before.
+    /// that come when all places are taken do not. One who dials takes a place when it offers that, and gives it back when the
+    /// server declines. None by default, up to 65,536. What is compressed so has to be sent: a message that might be over the
+    /// queue's limit when it is (an eighth larger at worst) is refused before.
     ///
     /// ```
     /// use wheelhouse::{Deflate, Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};

@@ -69,10 +69,6 @@ impl<S: SideData> Link<S> {
                 end = used + at;
             }
             let (taken, opened) = self.open(&mut bytes[used..end], out);
-            if goodbye.is_some() && taken == 0 {
-                self.is_closed = true;
-                return self.ended(plain, bytes.len());
-            }
             let from = used;
             used += taken;
             self.note_progress(taken);
@@ -91,6 +87,10 @@ impl<S: SideData> Link<S> {
                 }
                 Opened::Failed(error) => return self.fail(plain, bytes.len(), error.into()),
                 Opened::Closed => {
+                    self.is_closed = true;
+                    return self.ended(plain, bytes.len());
+                }
+                Opened::Nothing if goodbye.is_some() && taken == 0 => {
                     self.is_closed = true;
                     return self.ended(plain, bytes.len());
                 }
