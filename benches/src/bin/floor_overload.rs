@@ -115,11 +115,11 @@ impl Floor {
         let preferred = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&preferred.0, EpollEvent::new(EpollFlags::EPOLLIN, preferred.0.as_raw_fd() as u64))?;
         for listener in &listeners {
-            // Who is accepted inherits it.
-            let narrow = |bytes| SockRef::from(listener).set_send_buffer_size(bytes);
-            bounds.send_buffer.map_or(Ok(()), narrow)?;
             epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, listener.as_raw_fd() as u64))?;
         }
+        // Who is accepted inherits it. What a late load sends at once to be echoed must fit, since nothing of it is kept.
+        let narrow = |bytes| SockRef::from(&listeners[CROWD]).set_send_buffer_size(bytes);
+        bounds.send_buffer.map_or(Ok(()), narrow)?;
         Ok(Self {
             epoll,
             preferred: quiet_first.then_some(preferred),
