@@ -5,6 +5,10 @@
 //! the kernel did not take, which it never sends. A broadcast comes whole in one read, or is none. It accepts, reads,
 //! broadcasts and buries in pieces, and looks for those who are ready between them: who is over a bound is reset in the
 //! piece in which that is seen. So no turn is long for what the loop itself does.
+//!
+//! Who is ready is served in the order in which epoll tells of it: the quiet wait in line behind those of the crowd who were
+//! ready before. With `--quiet-first` they do not, since they have an epoll of their own which is looked at between any two
+//! pieces. No server can know whom to prefer; but what they still notice then is the kernel's alone.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,10 +34,12 @@ struct Options {
     common: server::Options,
     #[command(flatten)]
     bounds: Bounds,
+    /// Serve the quiet before any of the crowd who is ready too.
+    #[arg(long)]
+    quiet_first: bool,
 }
 
 /// Events, connections accepted, and connections of a mass work, in one turn.
-const EVENTS: usize = 64;
 const PIECE: usize = 16;
 
 const BUFFER: usize = 64 * 1024;
@@ -47,7 +53,7 @@ fn main() -> io::Result<()> {
     options.common.prepare()?;
     let quiet = options.common.bind()?;
     let crowd = server::listen((Ipv4Addr::LOCALHOST, 0).into())?;
-    let floor = Floor::new(options.bounds, [quiet, crowd])?;
+    let floor = Floor::new(options.bounds, [quiet, crowd], options.quiet_first)?;
     let crowd: SocketAddr = floor.listeners[CROWD].local_addr()?;
     let (seen, shed) = (floor.seen.clone(), Arc::clone(&floor.shed));
     let counters = move || json!({ "shed": shed.load(Ordering::Relaxed) });
@@ -63,6 +69,8 @@ const CROWD: usize = 1;
 
 struct Floor {
     epoll: Epoll,
+    /// Where the quiet come first, theirs; the other one tells when there is something in it.
+    preferred: Option<Epoll>,
     bounds: Bounds,
     listeners: [TcpListener; 2],
     /// By descriptor.
@@ -102,16 +110,19 @@ enum Task {
 }
 
 impl Floor {
-    fn new(bounds: Bounds, listeners: [TcpListener; 2]) -> io::Result<Self> {
+    fn new(bounds: Bounds, listeners: [TcpListener; 2], quiet_first: bool) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let preferred = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&preferred.0, EpollEvent::new(EpollFlags::EPOLLIN, preferred.0.as_raw_fd() as u64))?;
         for listener in &listeners {
-            // Who is accepted inherits it.
-            let narrow = |bytes| SockRef::from(listener).set_send_buffer_size(bytes);
-            bounds.send_buffer.map_or(Ok(()), narrow)?;
             epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, listener.as_raw_fd() as u64))?;
         }
+        // Who is accepted inherits it. What a late load sends at once to be echoed must fit, since nothing of it is kept.
+        let narrow = |bytes| SockRef::from(&listeners[CROWD]).set_send_buffer_size(bytes);
+        bounds.send_buffer.map_or(Ok(()), narrow)?;
         Ok(Self {
             epoll,
+            preferred: quiet_first.then_some(preferred),
             bounds,
             listeners,
             peers: Vec::new(),
@@ -127,7 +138,7 @@ impl Floor {
     }
 
     fn serve(mut self) -> io::Result<()> {
-        let mut events = vec![EpollEvent::empty(); EVENTS];
+        let mut events = [EpollEvent::empty(); PIECE];
         loop {
             let timeout = match self.works.is_empty() {
                 true => EpollTimeout::from(UNTIL_INSPECTION),
@@ -139,12 +150,10 @@ impl Floor {
             };
             let now = Instant::now();
             self.seen.look(now, || self.turns);
-            for event in &events[..ready] {
-                let fd = event.data() as RawFd;
-                match self.listeners.iter().position(|listener| listener.as_raw_fd() == fd) {
-                    Some(which) => self.accept(which)?,
-                    None => self.receive(fd),
-                }
+            self.serve_those(&events[..ready])?;
+            if let Some(preferred) = &self.preferred {
+                let ready = preferred.wait(&mut events, EpollTimeout::ZERO)?;
+                self.serve_those(&events[..ready])?;
             }
             self.work();
             if self.bounds.minimum_rate.is_some() && now >= self.inspection {
@@ -153,6 +162,17 @@ impl Floor {
             }
             self.turns += 1;
         }
+    }
+
+    fn serve_those(&mut self, ready: &[EpollEvent]) -> io::Result<()> {
+        for event in ready {
+            let fd = event.data() as RawFd;
+            match self.listeners.iter().position(|listener| listener.as_raw_fd() == fd) {
+                Some(which) => self.accept(which)?,
+                None => self.receive(fd),
+            }
+        }
+        Ok(())
     }
 
     /// Who is one too many is closed at once.
@@ -169,11 +189,12 @@ impl Floor {
                 continue;
             }
             let fd = socket.as_raw_fd();
-            self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, fd as u64))?;
+            let is_crowd = which == CROWD;
+            let epoll = self.preferred.as_ref().filter(|_| !is_crowd).unwrap_or(&self.epoll);
+            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, fd as u64))?;
             if self.peers.len() <= fd as usize {
                 self.peers.resize_with(fd as usize + 1, || None);
             }
-            let is_crowd = which == CROWD;
             let peer = Peer { socket, is_crowd, held: 0, began: Instant::now(), unsent: 0 };
             self.peers[fd as usize] = Some(peer);
             self.open += 1;
