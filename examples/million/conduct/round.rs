@@ -7,6 +7,8 @@ use crate::{crew::resident_of, machine::Resident, orders::Order, outcome::Round}
 
 /// How long memory may take to come back: the server gives it back in slices, emulated 2 MB a second.
 const COMING_BACK: Duration = Duration::from_secs(60);
+/// A server looks a second after the last close what it can give back, and then takes its time.
+const QUIET: Duration = Duration::from_secs(5);
 
 impl Conductor<'_> {
     /// The rounds: the first one is up by now, and came there in so long; the others go straight to the top.
@@ -64,17 +66,21 @@ impl Conductor<'_> {
     }
 
     /// The servers' memory when it falls no more.
+    /// What the servers have when they have given nothing back for a while.
     fn come_back(&mut self) -> Resident {
         self.progress.stage("memory comes back");
         let until = self.until.min(Instant::now() + COMING_BACK);
         let mut least = resident_of(self.crew.servers());
+        let mut since = Instant::now();
         loop {
             self.pause(Duration::from_secs(1));
             let now = resident_of(self.crew.servers());
-            if now.own > least.own - least.own / 100 || Instant::now() >= until || self.is_cut {
+            if now.own < least.own - least.own / 100 {
+                (least, since) = (now, Instant::now());
+            }
+            if since.elapsed() >= QUIET || Instant::now() >= until || self.is_cut {
                 return now;
             }
-            least = now;
         }
     }
 }

@@ -75,9 +75,11 @@ impl Workshop {
         self.controls.count(id, second)
     }
 
-    /// Gives back what a storm of pongs has left behind.
+    /// Gives back what a storm has left behind. What compresses and expands is made anew for the next message.
     pub(super) fn tidy(&mut self) {
         self.controls.counts.shrink_to(1024);
+        self.deflators = Vec::new();
+        self.inflator = None;
     }
 
     pub(super) fn deflator(&mut self, level: u32, window: u8) -> &mut Deflator {
