@@ -10,6 +10,7 @@ use crate::{secure, server};
 
 /// Options that each of them takes.
 #[derive(Args, Debug, Clone)]
+#[group(id = "engine")]
 pub struct Options {
     #[command(flatten)]
     common: server::Options,

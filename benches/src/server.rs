@@ -15,6 +15,7 @@ const BACKLOG: i32 = 4096;
 
 /// Options that every server takes.
 #[derive(Parser, Debug, Clone)]
+#[group(id = "server")]
 pub struct Options {
     /// Address to listen on; port 0 lets the kernel choose.
     #[arg(long, default_value = "127.0.0.1:0")]

@@ -17,6 +17,10 @@ pub(super) struct Left<'a> {
     pub(super) begins: bool,
 }
 
+/// A frame of which so much came in more than one read gets storage that it is read straight into: moving it in front of what
+/// comes next would take longer with each read.
+const TRICKLE: usize = 4 << 10;
+
 /// What is read of a large message beyond the budget of a turn, at most.
 const LITTLE: usize = 256 << 10;
 
@@ -72,9 +76,11 @@ impl Core {
         let Left { rest, need, begins } = left;
         let Some(connection) = self.connections.get_mut(key) else { return };
         let is_paused = !connection.takes_input();
+        // What of a frame comes in many reads is not copied out and back for each.
+        let trickles = !begins && rest.len() > TRICKLE && connection.flags.contains(Flags::FRAMES);
         if rest.len() <= Inbound::INLINE && need <= body {
             connection.inbound = Inbound::inline(rest);
-        } else if rest.len() <= body && (need <= body || is_paused) {
+        } else if rest.len() <= body && (need <= body && !trickles || is_paused) {
             self.keep_in_ring(key, rest);
         } else {
             let bytes = self.linear_with(rest, need);
