@@ -28,5 +28,7 @@ pub(super) const LARGE: usize = 32 << 10;
 /// Chunks of 4,096 connections, and of 1,024 timers, given back in one turn, at most: the kernel takes each page by itself.
 pub(super) const CHUNKS_FREED: usize = 8;
 pub(super) const TIMER_CHUNKS_FREED: usize = 64;
+/// Of those that held buffer memory, so many are looked at with them.
+pub(super) const HOLDERS_SWEPT: usize = 4096;
 /// How long after a connection closed the reactor looks what it can give back.
 pub(super) const TIDY_AFTER: Duration = Duration::from_secs(1);

@@ -314,7 +314,10 @@ impl<H: Handler> Stage<H> {
         });
         let timers_freed = core.wheel.shrink_some(super::bounds::TIMER_CHUNKS_FREED);
         core.chunks_freed += freed;
-        if freed == super::bounds::CHUNKS_FREED || timers_freed == super::bounds::TIMER_CHUNKS_FREED {
+        core.sweep_holding(super::bounds::HOLDERS_SWEPT);
+        let has_more =
+            freed == super::bounds::CHUNKS_FREED || timers_freed == super::bounds::TIMER_CHUNKS_FREED;
+        if has_more || core.holding.len() > core.connections.len() {
             return core.schedule_chore(Due::Housekeeping, Duration::ZERO);
         }
         core.housekeeping = false;

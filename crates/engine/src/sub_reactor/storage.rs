@@ -127,23 +127,29 @@ impl Core {
             return;
         }
         connection.flags |= Flags::HOLDS;
+        // Before it comes onto the list: it holds nothing yet.
+        self.sweep_holding(2);
         self.holding.push(id);
-        self.sweep_holding();
     }
 
-    /// Nobody may have to give way for long, while connections come and go: for each that comes onto the list two are looked
-    /// at, and those that are gone leave it. So it is never much longer than there are connections, and never gone through
-    /// at once.
-    fn sweep_holding(&mut self) {
-        for _ in 0..2 {
+    /// Looks at some on the list, whose turn it is: those that are gone, or hold nothing any more, leave it. Nobody may have to
+    /// give way for long, while connections come and go: for each that comes onto the list two are looked at. So it is not
+    /// much longer than there are holders, and never gone through at once.
+    pub(super) fn sweep_holding(&mut self, looks: usize) {
+        for _ in 0..looks {
             let Some(&id) = self.holding.get(self.swept) else {
                 self.swept = 0;
                 continue;
             };
-            match self.connections.find(id) {
-                Some(_) => self.swept += 1,
-                None => drop(self.holding.swap_remove(self.swept)),
+            let connection = self.connections.find(id);
+            if connection.as_ref().is_some_and(|connection| connection.weight() > 0) {
+                self.swept += 1;
+                continue;
             }
+            if let Some(connection) = connection {
+                connection.flags.remove(Flags::HOLDS);
+            }
+            self.holding.swap_remove(self.swept);
         }
     }
 

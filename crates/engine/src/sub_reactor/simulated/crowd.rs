@@ -272,7 +272,12 @@ impl Crowd {
 
     /// Each gets an event with so many bytes, in batches.
     pub(super) fn deliver(&mut self, bytes: u32, batch: usize) -> Done {
-        let ids = self.reactor.stage.handler.ids.clone();
+        self.deliver_from(0, bytes, batch)
+    }
+
+    /// The same for those who came later than the first so many.
+    pub(super) fn deliver_from(&mut self, first: usize, bytes: u32, batch: usize) -> Done {
+        let ids = self.reactor.stage.handler.ids[first..].to_vec();
         let mut most = Done::default();
         for ids in ids.chunks(batch) {
             for id in ids {
