@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a failure is a panic")]
 
 mod bench;
+mod dice;
 mod docs;
 mod net;
 mod pattern;
@@ -12,6 +13,7 @@ mod server;
 
 pub use self::{
     bench::Bench,
+    dice::Dice,
     net::{
         connect, connect_small, is_reset, linger_zero, read_exactly, read_line, read_to_end, send_urgent,
         try_connect, wait_for_end,

@@ -13,33 +13,17 @@ use wheelhouse::{
     Action, Builder, Bytes, Decoded, Framing, Input, Kind, Listener, Message, Output, Payload, Poster,
     Protocol, ProtocolError, Refusal, TimerKind,
 };
-use wheelhouse_tests::{Bench, LIMIT, Probe, Script, connect_small, one_listener};
+use wheelhouse_tests::{Bench, Dice, LIMIT, Probe, Script, connect_small, one_listener};
 
 const RESUME: TimerKind = TimerKind(1);
 const SEND: TimerKind = TimerKind(2);
 
-/// Numbers without a pattern, the same ones in every run (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % bound
-    }
-
-    /// Mostly small, now and then large.
-    fn size(&mut self, large: usize) -> usize {
-        match self.below(10) {
-            0 => self.below(large) + 1,
-            1..=3 => self.below(2000) + 1,
-            _ => self.below(40) + 1,
-        }
+/// Mostly small, now and then large.
+fn size(dice: &mut Dice, large: usize) -> usize {
+    match dice.below(10) {
+        0 => dice.below(large) + 1,
+        1..=3 => dice.below(2000) + 1,
+        _ => dice.below(40) + 1,
     }
 }
 
@@ -137,7 +121,7 @@ impl Cut {
         while input.len() < total {
             let large = if dice.below(8) == 0 { 200_000 } else { 9000 };
             let body: Vec<u8> =
-                (0..dice.size(large)).map(|n| b'a' + ((n + input.len()) % 23) as u8).collect();
+                (0..size(dice, large)).map(|n| b'a' + ((n + input.len()) % 23) as u8).collect();
             match self {
                 Cut::Raw => input.extend(body),
                 Cut::Lines => {
@@ -167,7 +151,7 @@ fn converse<S: Read + Write + Send>(
         scope.spawn(|| {
             let (mut dice, mut left) = (Dice::new(seed + 1), &input[..]);
             while !left.is_empty() {
-                let (now, later) = left.split_at(dice.size(60_000).min(left.len()));
+                let (now, later) = left.split_at(size(&mut dice, 60_000).min(left.len()));
                 writer.write_all(now).unwrap();
                 left = later;
             }
@@ -175,7 +159,7 @@ fn converse<S: Read + Write + Send>(
         });
         let (mut dice, mut at, mut bytes) = (Dice::new(seed + 2), 0, vec![0; 60_000]);
         loop {
-            let room = dice.size(bytes.len() - 1);
+            let room = size(&mut dice, bytes.len() - 1);
             let n = reader.read(&mut bytes[..room]).unwrap();
             if n == 0 {
                 break;

@@ -22,6 +22,7 @@ use wheelhouse::{
     Action, Adopt, Bytes, CloseReason, Closed, Conn, Detached, Engine, Framing, Handle, Handler, Input,
     Message, On, ReactorId, Tag, TimerKind,
 };
+use wheelhouse_tests::Dice;
 
 const LONGEST: usize = 20_000;
 const RESUME: TimerKind = TimerKind(1);
@@ -43,32 +44,24 @@ struct World {
 struct Mover {
     world: Arc<World>,
     lines: Framing,
-    random: u64,
+    dice: Dice,
 }
 
 impl Mover {
     fn new(world: &Arc<World>, seed: u64) -> Self {
-        Mover { world: Arc::clone(world), lines: Framing::lines(LONGEST), random: seed | 1 }
-    }
-
-    /// One of so many.
-    fn choose(&mut self, of: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % of
+        Mover { world: Arc::clone(world), lines: Framing::lines(LONGEST), dice: Dice::new(seed) }
     }
 
     /// Gives the connection to whichever engine and reactor.
     fn send_away(&mut self, conn: &mut Conn<'_>) {
-        let (world, to, reactor) = (Arc::clone(&self.world), self.choose(2), self.choose(2));
+        let (world, to, reactor) = (Arc::clone(&self.world), self.dice.below(2), self.dice.below(2));
         let taken = conn.detach(move |Detached { socket, unread, held, unsent, .. }| {
             let tag = Tag(world.moves.fetch_add(1, Ordering::Relaxed) + 1);
             world.unsent.lock().unwrap().insert(tag, unsent.into());
             // What was on hold is a line without its end.
             let held = held.map(|held| [held.bytes(), b"\n"].concat()).unwrap_or_default();
             let adopt = Adopt::new(socket).tag(tag).unread([held, unread].concat());
-            let engine = &world.engines.get().unwrap()[to as usize];
+            let engine = &world.engines.get().unwrap()[to];
             engine.adopt(On::Reactor(ReactorId(reactor as u16)), adopt).unwrap();
         });
         assert!(taken);
@@ -76,7 +69,7 @@ impl Mover {
 
     /// What comes after an echo.
     fn change(&mut self, conn: &mut Conn<'_>, is_raw: &mut bool) -> Action {
-        match self.choose(40) {
+        match self.dice.below(40) {
             0 => self.send_away(conn),
             1 | 2 => {
                 *is_raw = !*is_raw;
@@ -113,7 +106,7 @@ impl Handler for Mover {
             if conn.is_open() {
                 assert!(!conn.send(line).is_refused());
             }
-            if self.change(conn, is_raw) != Action::Continue || !conn.is_open() || self.choose(4) == 0 {
+            if self.change(conn, is_raw) != Action::Continue || !conn.is_open() || self.dice.below(4) == 0 {
                 break;
             }
         }
@@ -126,8 +119,8 @@ impl Handler for Mover {
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_>, is_raw: &mut bool, message: Message<'_>) -> Action {
-        if self.choose(30) == 0 {
-            conn.set_timer(if self.choose(2) == 0 { RESUME } else { MOVE }, Duration::from_millis(1));
+        if self.dice.below(30) == 0 {
+            conn.set_timer(if self.dice.below(2) == 0 { RESUME } else { MOVE }, Duration::from_millis(1));
             return Action::Hold;
         }
         assert!(!conn.send(message).is_refused());
@@ -153,15 +146,11 @@ impl Handler for Mover {
 /// Writes so many lines of all sizes, and reads them back; how many bytes they were.
 fn talk(at: SocketAddr, seed: u64, lines: usize) -> usize {
     let mut client = connect_with_window(at, 8 << 10);
-    let mut random = seed;
-    let mut choose = move |of: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) % of
-    };
+    let mut dice = Dice::new(seed);
     let mut text = Vec::new();
     for _ in 0..lines {
-        let len = [0, 5, 13, 14, 15, 100, 1000, 5000, LONGEST as u64][choose(9) as usize];
-        text.extend((0..choose(len + 1)).map(|_| b'a' + choose(26) as u8));
+        let len = [0, 5, 13, 14, 15, 100, 1000, 5000, LONGEST][dice.below(9)];
+        text.extend((0..dice.below(len + 1)).map(|_| b'a' + dice.below(26) as u8));
         text.push(b'\n');
     }
     let mut writing = client.try_clone().unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 use wheelhouse_benches::load::{
-    Limit, Over, abuse, broadcast, churn, disturbed, echo, flood, handshakes, idle, knock, overload, storm,
-    waves,
+    Limit, Over, abuse, broadcast, churn, disturbed, echo, flood, handshakes, idle, knock, overload, quiet,
+    storm, waves,
 };
 use wheelhouse_benches::machine;
 
@@ -36,14 +36,8 @@ enum Pattern {
     Churn(Churn),
     /// Quiet connections alone, alone again, and beside one that floods.
     Flood {
-        #[arg(long, default_value_t = 100)]
-        quiet: usize,
-        /// Milliseconds from one message of a quiet connection to its next.
-        #[arg(long, default_value_t = 10)]
-        every: u64,
-        /// Milliseconds of each of the three stretches.
-        #[arg(long, default_value_t = 1_000)]
-        stretch: u64,
+        #[command(flatten)]
+        quiet: Quiet,
         /// Which of the three comes first: 0 to 2.
         #[arg(long, default_value_t = 0)]
         first: usize,
@@ -56,7 +50,7 @@ enum Pattern {
         #[arg(long)]
         storm: overload::Storm,
         #[command(flatten)]
-        quiet: Quiet,
+        disturbed: Disturbed,
         /// How many the crowd are.
         #[arg(long)]
         count: usize,
@@ -72,7 +66,7 @@ enum Pattern {
         #[arg(long)]
         kind: abuse::Kind,
         #[command(flatten)]
-        quiet: Quiet,
+        disturbed: Disturbed,
     },
     /// Full handshakes of TLS on connections that are there before.
     Handshakes {
@@ -126,7 +120,7 @@ enum Pattern {
     },
 }
 
-/// Quiet connections that are disturbed.
+/// Quiet connections, and three stretches in which they are measured.
 #[derive(Args)]
 struct Quiet {
     #[arg(long, default_value_t = 100)]
@@ -137,15 +131,28 @@ struct Quiet {
     /// Milliseconds of each of the three stretches.
     #[arg(long, default_value_t = 1_000)]
     stretch: u64,
+}
+
+impl Quiet {
+    fn plan(&self, to: SocketAddr) -> quiet::Plan {
+        let (every, stretch) = (Duration::from_millis(self.every), Duration::from_millis(self.stretch));
+        quiet::Plan { to, count: self.quiet, every, stretch }
+    }
+}
+
+/// Quiet connections that are disturbed.
+#[derive(Args)]
+struct Disturbed {
+    #[command(flatten)]
+    quiet: Quiet,
     /// What disturbs them comes last, and not between the other two stretches.
     #[arg(long)]
     last: bool,
 }
 
-impl Quiet {
+impl Disturbed {
     fn plan(&self, to: SocketAddr) -> disturbed::Plan {
-        let (every, stretch) = (Duration::from_millis(self.every), Duration::from_millis(self.stretch));
-        disturbed::Plan { to, quiet: self.quiet, every, stretch, is_last: self.last }
+        disturbed::Plan { quiet: self.quiet.plan(to), is_last: self.last }
     }
 }
 
@@ -217,13 +224,12 @@ fn main() -> io::Result<()> {
             let plan = churn::Plan { to, server, threads, concurrent, size, warm_up, measure };
             println!("{}", churn::run(&plan)?.to_json());
         }
-        Pattern::Flood { quiet, every, stretch, first } => {
-            let (every, stretch) = (Duration::from_millis(every), Duration::from_millis(stretch));
-            let plan = flood::Plan { to, quiet, every, stretch, first };
+        Pattern::Flood { quiet, first } => {
+            let plan = flood::Plan { quiet: quiet.plan(to), first };
             println!("{}", flood::run(&plan)?.to_json());
         }
-        Pattern::Overload { crowd, storm, quiet, count, gone } => {
-            let plan = overload::Plan { quiet: quiet.plan(to), crowd, storm, count, gone };
+        Pattern::Overload { crowd, storm, disturbed, count, gone } => {
+            let plan = overload::Plan { disturbed: disturbed.plan(to), crowd, storm, count, gone };
             println!("{}", overload::run(&plan)?);
         }
         Pattern::Broadcast { connections, size, warm_up, millis } => {
@@ -231,8 +237,8 @@ fn main() -> io::Result<()> {
             let plan = broadcast::Plan { to, server, connections, size, warm_up, measure };
             println!("{}", broadcast::run(&plan)?.to_json());
         }
-        Pattern::Abuse { wss, kind, quiet } => {
-            let plan = abuse::Plan { quiet: quiet.plan(to), wss, kind };
+        Pattern::Abuse { wss, kind, disturbed } => {
+            let plan = abuse::Plan { disturbed: disturbed.plan(to), wss, kind };
             println!("{}", abuse::run(&plan)?);
         }
         Pattern::Handshakes { warm_up, count } => {

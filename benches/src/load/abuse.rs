@@ -52,8 +52,8 @@ pub enum Kind {
 /// Traffic to make.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The quiet connections, over WebSocket.
-    pub quiet: disturbed::Plan,
+    /// The quiet connections, over WebSocket, which the abusers disturb.
+    pub disturbed: disturbed::Plan,
     /// Where WebSocket is spoken over TLS.
     pub wss: SocketAddr,
     /// What the abusers do.
@@ -92,9 +92,9 @@ const SEND_BUFFER: usize = 16 << 10;
 ///
 /// What the system refused, an answer that is not the question or does not come, or abuse that did not happen.
 pub fn run(plan: &Plan) -> io::Result<Value> {
-    plan.quiet.run(Over::Ws, |quiet| {
+    plan.disturbed.run(Over::Ws, |quiet| {
         let mut abusers = Abusers::new(plan)?;
-        let abused = quiet.stretch(plan.quiet.stretch, Some(&mut abusers))?;
+        let abused = quiet.stretch(plan.disturbed.quiet.stretch, Some(&mut abusers))?;
         abusers.check()?;
         Ok((abused, json!({ "came": abusers.came, "ended": abusers.ended, "bytes": abusers.sent })))
     })
@@ -146,7 +146,7 @@ impl Abusers {
             Kind::Resets => (upgrade(false), b"\x82\xfe\x10\x00".to_vec(), AT_ONCE),
         };
         let is_tls = matches!(plan.kind, Kind::Stalls | Kind::Hellos | Kind::Bytes);
-        let to = if is_tls { plan.wss } else { plan.quiet.to };
+        let to = if is_tls { plan.wss } else { plan.disturbed.quiet.to };
         let all = (0..at_once).map(|_| None).collect();
         let inbox = vec![0; 16 << 10];
         Ok(Self {

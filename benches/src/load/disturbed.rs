@@ -1,28 +1,21 @@
 //! Quiet connections in three stretches: twice alone, and once beside what disturbs them.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Over;
-use super::quiet::{Quiet, Stretch};
+use super::quiet::{self, Quiet, Stretch};
 
 /// After a disturbance the quiet go on for so long before they are measured again: the server tidies up.
 pub(super) const REST: Duration = Duration::from_millis(2_000);
 
-/// The quiet connections, and how long they are measured.
+/// The quiet connections, and when they are disturbed.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where they connect.
-    pub to: SocketAddr,
-    /// How many they are.
-    pub quiet: usize,
-    /// From one message of a quiet connection to its next.
-    pub every: Duration,
-    /// Length of each stretch; the disturbed one may be longer.
-    pub stretch: Duration,
+    /// The quiet connections.
+    pub quiet: quiet::Plan,
     /// The disturbed one comes last, and not between the other two.
     pub is_last: bool,
 }
@@ -35,18 +28,19 @@ impl Plan {
         over: Over,
         disturb: impl FnOnce(&mut Quiet) -> io::Result<(Stretch, Value)>,
     ) -> io::Result<Value> {
-        let mut quiet = Quiet::gather(self.to, over, self.quiet, self.every)?;
-        let alone = quiet.stretch(self.stretch, None)?;
+        let stretch = self.quiet.stretch;
+        let mut quiet = Quiet::gather(&self.quiet, over)?;
+        let alone = quiet.stretch(stretch, None)?;
         let mut again = None;
         if self.is_last {
-            again = Some(quiet.stretch(self.stretch, None)?);
+            again = Some(quiet.stretch(stretch, None)?);
         }
         let (disturbed, mut saw) = disturb(&mut quiet)?;
         let again = match again {
             Some(again) => again,
             None => {
                 quiet.stretch(REST, None)?;
-                quiet.stretch(self.stretch, None)?
+                quiet.stretch(stretch, None)?
             }
         };
         saw["stretches"] = [alone, again, disturbed].iter().map(Stretch::to_json).collect();

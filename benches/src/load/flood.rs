@@ -1,12 +1,12 @@
 //! Quiet connections twice alone, and beside one that floods.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::quiet::{Beside, Quiet, Stretch};
+use super::quiet::{self, Beside, Quiet, Stretch};
 use super::{Over, PATIENCE_MS, connect};
 
 /// Bytes of the flood handled between two looks at the quiet ones: small, so that the load itself hardly
@@ -19,15 +19,9 @@ const FLOODED: usize = 2;
 /// Traffic to make.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The server.
-    pub to: SocketAddr,
-    /// Quiet connections.
-    pub quiet: usize,
-    /// From one message of a quiet connection to its next.
-    pub every: Duration,
-    /// Length of each stretch: alone, alone again, flooded.
-    pub stretch: Duration,
-    /// Which of the three comes first: they take turns, so that none profits from its place.
+    /// The quiet connections.
+    pub quiet: quiet::Plan,
+    /// Which of the three stretches comes first: they take turns, so that none profits from its place.
     pub first: usize,
 }
 
@@ -56,13 +50,14 @@ impl Outcome {
 ///
 /// What the system refused, an answer that is not the question, or one that does not come.
 pub fn run(plan: &Plan) -> io::Result<Outcome> {
-    let mut quiet = Quiet::gather(plan.to, Over::Tcp, plan.quiet, plan.every)?;
-    let mut flood = Flood { socket: connect(plan.to, 0)?, chunk: vec![b'!'; GULP], sent: 0, returned: 0 };
+    let mut quiet = Quiet::gather(&plan.quiet, Over::Tcp)?;
+    let mut flood =
+        Flood { socket: connect(plan.quiet.to, 0)?, chunk: vec![b'!'; GULP], sent: 0, returned: 0 };
     let mut stretches = Vec::new();
     for place in 0..3 {
         let is_flooded = (plan.first + place) % 3 == FLOODED;
         let beside = is_flooded.then_some(&mut flood as &mut dyn Beside);
-        stretches.push(quiet.stretch(plan.stretch, beside)?);
+        stretches.push(quiet.stretch(plan.quiet.stretch, beside)?);
         if is_flooded {
             flood.drain()?;
         }

@@ -12,7 +12,7 @@ pub mod handshakes;
 pub mod idle;
 pub mod knock;
 pub mod overload;
-mod quiet;
+pub mod quiet;
 pub mod sealed;
 pub mod storm;
 pub mod waves;

@@ -33,8 +33,8 @@ pub enum Storm {
 /// Traffic to make.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The quiet connections.
-    pub quiet: disturbed::Plan,
+    /// The quiet connections, which the crowd disturbs.
+    pub disturbed: disturbed::Plan,
     /// Where the crowd connects.
     pub crowd: SocketAddr,
     /// What the crowd does.
@@ -68,11 +68,11 @@ const RECEIVE_BUFFER: usize = 2048;
 ///
 /// What the system refused, an answer that is not the question, or one that does not come.
 pub fn run(plan: &Plan) -> io::Result<Value> {
-    plan.quiet.run(Over::Tcp, |quiet| {
+    plan.disturbed.run(Over::Tcp, |quiet| {
         let mut crowd = Crowd::gather(plan)?;
         quiet.stretch(REST / 4, None)?;
         let before = crowd.ended;
-        let stormy = quiet.stretch(plan.quiet.stretch, Some(&mut crowd))?;
+        let stormy = quiet.stretch(plan.disturbed.quiet.stretch, Some(&mut crowd))?;
         Ok((stormy, json!({ "came": crowd.came, "ended": crowd.ended - before })))
     })
 }
@@ -261,12 +261,12 @@ fn connected(to: SocketAddr, index: usize, is_narrow: bool) -> io::Result<TcpStr
 mod tests {
     use std::net::TcpListener;
 
-    use super::*;
+    use super::{super::quiet, *};
 
     fn plan(storm: Storm, crowd: SocketAddr, count: usize, gone: usize) -> Plan {
         let (every, stretch) = (Duration::from_millis(10), Duration::from_millis(10));
-        let quiet = disturbed::Plan { to: crowd, quiet: 0, every, stretch, is_last: true };
-        Plan { quiet, crowd, storm, count, gone }
+        let quiet = quiet::Plan { to: crowd, count: 0, every, stretch };
+        Plan { disturbed: disturbed::Plan { quiet, is_last: true }, crowd, storm, count, gone }
     }
 
     #[test]

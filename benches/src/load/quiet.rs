@@ -24,6 +24,19 @@ const SIZE: usize = 64;
 /// Longest that whatever goes on beside the quiet ones may go on beyond its time.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// Quiet connections, and how long they are measured.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where they connect.
+    pub to: SocketAddr,
+    /// How many they are.
+    pub count: usize,
+    /// From one message of a connection to its next.
+    pub every: Duration,
+    /// Length of each stretch; one that is disturbed may be longer.
+    pub stretch: Duration,
+}
+
 /// What goes on beside the quiet ones, in steps so small that the load itself hardly delays them.
 pub(super) trait Beside {
     /// One step; of an end, where it is not to pour any more.
@@ -72,8 +85,9 @@ pub(super) struct Quiet {
 }
 
 impl Quiet {
-    /// So many, each with a message due at every such time.
-    pub(super) fn gather(to: SocketAddr, over: Over, count: usize, every: Duration) -> io::Result<Self> {
+    /// All of them, connected.
+    pub(super) fn gather(plan: &Plan, over: Over) -> io::Result<Self> {
+        let &Plan { to, count, every, .. } = plan;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut peers = Vec::with_capacity(count);
         for (index, socket) in over.open(to, count)?.into_iter().enumerate() {

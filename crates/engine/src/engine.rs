@@ -283,6 +283,25 @@ impl<H: Handler> Spot<H> {
         Spot { reactor, poster: Poster::new(Handle::new(Arc::clone(shared))) }
     }
 
+    /// The reactor whose handler is being made.
+    ///
+    /// ```
+    /// use wheelhouse::testing::Bench;
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Log(String);
+    /// # impl Handler for Log {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
+    /// # }
+    ///
+    /// // A name of its own for each reactor's log.
+    /// let mut bench = Bench::new(|spot| Log(format!("access-{}.log", spot.reactor())));
+    /// assert_eq!(bench.handler().0, "access-0.log");
+    /// ```
+    pub fn reactor(&self) -> ReactorId {
+        self.reactor
+    }
+
     /// A handle that can also post closures to the handlers.
     pub fn poster(&self) -> Poster<H> {
         self.poster.clone()

@@ -24,15 +24,20 @@ mod fd_index;
 mod handle;
 mod handler;
 mod id;
+mod input;
 mod io;
+mod kind;
 mod listener;
 mod mailbox;
+mod mailbox_full;
 mod main_reactor;
 mod memory;
 mod message;
+mod on;
 mod options;
 mod outbound;
 mod parts;
+mod payload;
 mod per_address;
 mod poster;
 mod profile;
@@ -45,6 +50,7 @@ mod resolver;
 mod roll;
 mod rules;
 mod running;
+mod sent;
 mod shared;
 mod stats;
 mod sub_reactor;
@@ -72,12 +78,17 @@ pub use self::{
     detached::Detached,
     engine::{Engine, Spot},
     error::{Error, Result},
-    handle::{Handle, MailboxFull, On},
+    handle::Handle,
     handler::Handler,
     id::{ConnId, ListenerId, ReactorId, Tag, TimerKind},
+    input::Input,
+    kind::Kind,
     listener::Listener,
-    message::{Input, Kind, Message, Payload, Refusal, Sent},
+    mailbox_full::MailboxFull,
+    message::Message,
+    on::On,
     options::{Activity, MemoryPolicy, OPTIONS, OptionInfo},
+    payload::Payload,
     poster::Poster,
     protocol::{
         Control, Decoded, Deflate, Framing, LengthDelimited, Output, Protocol, ProtocolError, WebSocket,
@@ -86,6 +97,7 @@ pub use self::{
     reply::Reply,
     rules::Policy,
     running::Running,
+    sent::{Refusal, Sent},
     stats::{Counters, Stats},
     transport::{Tls, TlsBuilder, TlsClient, TlsClientBuilder, TlsError, TlsInfo, TlsVersion},
 };

@@ -3,12 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod util;
+
 use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use miniz_oxide::inflate::stream::InflateState;
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 use wheelhouse_websocket::deflate::{Deflator, Inflator};
+
+use util::noise;
 
 /// Autobahn's 12.*.1 to 12.*.18 in short: sizes in bytes.
 const SIZES: [usize; 9] = [0, 16, 64, 256, 1024, 4096, 8192, 32_768, 131_072];
@@ -149,16 +153,4 @@ fn text(len: usize) -> Vec<u8> {
     }
     text.truncate(len);
     text
-}
-
-/// Bytes that do not compress: xorshift.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
 }

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod util;
+
 use proptest::prelude::*;
 use wheelhouse_websocket::CloseCode;
 use wheelhouse_websocket::deflate::{Deflator, Inflator};
+
+use util::noise;
 
 const MIB: usize = 1024 * 1024;
 
@@ -317,18 +321,6 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     (len, 1..40usize, any::<bool>()).prop_map(|(len, period, is_noise)| {
         if is_noise { noise(len) } else { noise(period).into_iter().cycle().take(len).collect() }
     })
-}
-
-/// Bytes that do not compress: xorshift, seeded by the length.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15 ^ len as u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 fn deflated(payload: &[u8]) -> Vec<u8> {

@@ -1,24 +1,13 @@
 //! What large messages leave behind when everybody has gone: no more than a reactor keeps for the next ones.
 
 use wheelhouse::{Deflate, Engine, WebSocket};
+use wheelhouse_tests::Dice;
 
 use crate::{
     fixture::{alone, eventually},
     listener, silent,
     wire::{BINARY, Client, frame, wait_until_empty},
 };
-
-/// Bytes that do not compress.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 /// As one compressed frame.
 fn compressed(payload: &[u8]) -> Vec<u8> {
@@ -40,13 +29,14 @@ fn large_compressed_messages_leave_nothing_large_behind_whether_they_are_taken_o
         let server = silent(Engine::builder().listen(listener(socket).water_marks(0, 1 << 20, 64 << 20)));
         let at = server.at();
         let deflates = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let mut noise = Dice::new(1);
         // The first one pays for the compressors.
         let mut client = Client::open_with(at, deflates);
-        client.write(&compressed(&noise(100_000)));
+        client.write(&compressed(&noise.bytes(100_000)));
         client.read();
         let before = resident();
 
-        client.write(&compressed(&noise(LARGE)));
+        client.write(&compressed(&noise.bytes(LARGE)));
         client.read();
         drop(client);
         let mut bomb = Client::open_with(at, deflates);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::{Input, Message, Payload, Refusal};
 
 mod control;
+mod deflate;
 mod frame;
 mod framing;
 mod length_delimited;
@@ -13,11 +14,8 @@ mod output;
 mod websocket;
 
 pub use self::{
-    control::Control,
-    framing::Framing,
-    length_delimited::LengthDelimited,
-    output::Output,
-    websocket::{Deflate, WebSocket},
+    control::Control, deflate::Deflate, framing::Framing, length_delimited::LengthDelimited, output::Output,
+    websocket::WebSocket,
 };
 pub(crate) use self::{
     frame::Frame,

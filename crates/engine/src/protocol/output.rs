@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{Payload, message::Body};
+use crate::{Payload, payload::Body};
 
 /// Where a protocol writes a message: framing around a body.
 ///

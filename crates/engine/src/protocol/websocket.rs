@@ -1,7 +1,8 @@
 use std::fmt;
 
-use wheelhouse_websocket::{Role, Rules, deflate, http::Hello};
+use wheelhouse_websocket::{Role, Rules, http::Hello};
 
+use super::Deflate;
 use crate::{Error, Result, options};
 
 /// WebSocket (RFC 6455): what a listener takes and answers, or what one who dials asks for.
@@ -323,9 +324,7 @@ impl WebSocket {
         options::MAX_HEAD.check(self.max_head as u64)?;
         options::MAX_HEADERS.check(self.max_headers as u64)?;
         if let Some(deflate) = &self.deflate {
-            options::DEFLATE_LEVEL.check(deflate.level.into())?;
-            options::DEFLATE_THRESHOLD.check(deflate.threshold as u64)?;
-            options::DEFLATE_CONTEXTS.check(deflate.contexts as u64)?;
+            deflate.validate()?;
         }
         self.hello("localhost", "/").map(drop)
     }
@@ -353,142 +352,6 @@ impl WebSocket {
 fn not_carried(error: impl fmt::Display) -> Error {
     let allowed = "what a request can carry: tokens, and values without line ends".into();
     Error::BadOption { option: "websocket", value: error.to_string(), allowed }
-}
-
-/// permessage-deflate (RFC 7692): one compressor and one inflater for all connections of a reactor, nothing kept between
-/// messages, nothing per connection; or some with [contexts of their own](Deflate::own_contexts).
-///
-/// ```
-/// use wheelhouse::Deflate;
-///
-/// let small_but_slow = Deflate::new().level(6).threshold(128);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deflate {
-    level: u32,
-    threshold: usize,
-    contexts: usize,
-}
-
-impl Default for Deflate {
-    fn default() -> Self {
-        Deflate {
-            level: options::DEFLATE_LEVEL.default_size() as u32,
-            threshold: options::DEFLATE_THRESHOLD.default_size(),
-            contexts: options::DEFLATE_CONTEXTS.default_size(),
-        }
-    }
-}
-
-impl Deflate {
-    /// Everything at its default.
-    pub fn new() -> Self {
-        Deflate::default()
-    }
-
-    /// How hard to try: 1 by default, 0 (not at all) to 9.
-    ///
-    /// ```
-    /// use wheelhouse::{Deflate, Engine, Error, Framing, Listener, WebSocket};
-    /// # use wheelhouse::{Action, Conn, Handler, Message};
-    /// # struct Silent;
-    /// # impl Handler for Silent {
-    /// #     type Session = ();
-    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action { Action::Continue }
-    /// # }
-    ///
-    /// let listener = |level| {
-    ///     let socket = WebSocket::new().deflate(Deflate::new().level(level));
-    ///     Listener::new("ws://127.0.0.1:0").framing(Framing::websocket(socket))
-    /// };
-    /// assert!(Engine::builder().listen(listener(9)).build(|_| Silent).is_ok());
-    /// let error = Engine::builder().listen(listener(10)).build(|_| Silent).err();
-    /// assert!(matches!(error, Some(Error::BadOption { option: "deflate level", .. })));
-    /// ```
-    pub fn level(mut self, level: u32) -> Self {
-        self.level = level;
-        self
-    }
-
-    /// Smaller messages go as they are; 512 B by default, up to 64 MiB.
-    ///
-    /// ```
-    /// use wheelhouse::{Deflate, Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
-    /// # use wheelhouse::{Action, Conn, Handler, Message};
-    /// # struct Echo;
-    /// # impl Handler for Echo {
-    /// #     type Session = ();
-    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
-    /// #         conn.send(message);
-    /// #         Action::Continue
-    /// #     }
-    /// # }
-    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    /// #     Sec-WebSocket-Extensions: permessage-deflate\r\n\
-    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    ///
-    /// let socket = Framing::websocket(WebSocket::new().deflate(Deflate::new().threshold(100)));
-    /// let listener = Listener::new("ws://127.0.0.1:0").framing(socket);
-    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
-    /// let client = bench.open_on(ListenerId(0));
-    /// bench.input(client, HELLO); // offers permessage-deflate
-    /// bench.output(client);
-    /// bench.message(client, "x".repeat(99));
-    /// assert_eq!(bench.output(client).len(), 2 + 99);
-    /// bench.message(client, "x".repeat(100));
-    /// let frame = bench.output(client);
-    /// assert!(frame[0] == 0xc1 && frame.len() < 20); // text, compressed
-    /// ```
-    pub fn threshold(mut self, bytes: usize) -> Self {
-        self.threshold = bytes;
-        self
-    }
-
-    /// So many connections of each reactor remember earlier messages, and compress better for it, at some 430 KB each; those
-    /// that come when all places are taken do not. One who dials takes a place when it offers that, and gives it back when the
-    /// server declines. None by default, up to 65,536. What is compressed so has to be sent: a message that might be over the
-    /// queue's limit when it is (an eighth larger at worst) is refused before.
-    ///
-    /// ```
-    /// use wheelhouse::{Deflate, Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
-    /// # use wheelhouse::{Action, Conn, Handler, Message};
-    /// # struct Echo;
-    /// # impl Handler for Echo {
-    /// #     type Session = ();
-    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
-    /// #         conn.send(message);
-    /// #         Action::Continue
-    /// #     }
-    /// # }
-    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    /// #     Sec-WebSocket-Extensions: permessage-deflate\r\n\
-    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    ///
-    /// let deflate = Deflate::new().threshold(0).own_contexts(1);
-    /// let listener = Listener::new("ws://127.0.0.1:0").framing(Framing::websocket(WebSocket::new().deflate(deflate)));
-    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
-    /// let (remembers, forgets) = (bench.open_on(ListenerId(0)), bench.open_on(ListenerId(0)));
-    /// let sizes = [remembers, forgets].map(|client| {
-    ///     bench.input(client, HELLO); // offers permessage-deflate
-    ///     bench.handle().send(client, "have you heard the news?").expect("room");
-    ///     bench.output(client);
-    ///     bench.handle().send(client, "have you heard the news?").expect("room"); // once more
-    ///     bench.output(client).len()
-    /// });
-    /// assert!(0 < sizes[0] && sizes[0] < sizes[1], "{sizes:?}");
-    /// ```
-    pub fn own_contexts(mut self, most: usize) -> Self {
-        self.contexts = most;
-        self
-    }
-
-    pub(crate) fn config(&self, own_contexts: bool) -> deflate::Config {
-        deflate::Config { level: self.level, own_contexts, ..deflate::Config::default() }
-    }
-
-    pub(crate) fn most_contexts(&self) -> usize {
-        self.contexts
-    }
 }
 
 /// The same, as the reactors use it.
@@ -530,17 +393,6 @@ impl Frames {
 
     pub(crate) fn deflate(&self) -> Option<&Deflate> {
         self.parameters.deflate.as_ref()
-    }
-}
-
-impl Deflate {
-    pub(crate) fn level_of(&self) -> u32 {
-        self.level
-    }
-
-    /// Whether a message of that size is worth it.
-    pub(crate) fn is_worth(&self, bytes: usize) -> bool {
-        bytes >= self.threshold
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     Audience, CloseReason, ConnId, Payload, Sent,
     connection::Phase,
     id::Key,
-    message::Body,
+    payload::Body,
     protocol::{Frame, Output},
 };
 

@@ -9,8 +9,9 @@ use crate::{
     CloseReason, ConnId, Control, Handler, Kind, Message, Payload, Refusal, Sent,
     connection::{Connection, Flags, Phase},
     id::Key,
-    message::{Body, GONE},
+    payload::Body,
     protocol::Frame,
+    sent::GONE,
 };
 
 impl<H: Handler> Stage<H> {

@@ -1,6 +1,10 @@
 //! Input that nobody could use yet: a few bytes inside the connection, a ring, or storage of a large message's size.
 
-use super::{Core, read_buffer::ReadBuffer};
+use super::{
+    Core,
+    bounds::{LARGE, MUCH},
+    read_buffer::ReadBuffer,
+};
 use crate::{
     CloseReason, Kind,
     connection::{Connection, Flags, Inbound, Linear, Phase},
@@ -249,7 +253,7 @@ impl Core {
     /// Takes a large message's storage out of the account, and keeps it for the next one.
     pub(super) fn recycle_linear(&mut self, bytes: Vec<u8>) {
         let spare: usize = self.spare_linear.iter().map(Vec::len).sum();
-        if bytes.len() > super::bounds::LARGE && spare + bytes.len() <= super::bounds::MUCH {
+        if bytes.len() > LARGE && spare + bytes.len() <= MUCH {
             self.spare_linear.push(bytes);
         }
     }

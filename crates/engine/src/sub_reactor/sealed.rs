@@ -16,7 +16,8 @@ use crate::{
     CloseReason, ConnId, Handler, Sent, TlsClient, TlsError,
     connection::{Connection, Flags, Inbound, Phase, PutOff, Secure},
     id::Key,
-    message::{Body, GONE},
+    payload::Body,
+    sent::GONE,
     transport::{Phase as TlsPhase, Session},
 };
 
@@ -195,7 +196,8 @@ impl<H: Handler> Stage<H> {
         }
         let (bytes, _) = buffer.part(span);
         let secure = self.core.connections.get(key).and_then(Connection::secure);
-        let may_wait = secure.is_some_and(|secure| bytes.len() <= secure.session.most_wanted(0));
+        let most = secure.and_then(|secure| secure.session.most_unopened());
+        let may_wait = most.is_some_and(|most| bytes.len() <= most);
         self.core.keep_sealed(key, bytes, Vec::new());
         match !may_wait || self.core.may_shake_hands(key) {
             true => self.open_records(id, 0, buffer),

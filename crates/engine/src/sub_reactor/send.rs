@@ -12,8 +12,9 @@ use crate::{
     CloseReason, Control, Kind, Payload, Policy, Refusal, Sent,
     connection::{Connection, Flags, Phase},
     id::Key,
-    message::{Body, GONE},
+    payload::Body,
     protocol::{Frame, Output, SharedBody},
+    sent::GONE,
 };
 
 /// From here on a payload is written from where it lies: a copy would cost more than it saves.

@@ -11,7 +11,7 @@ use std::{
 
 use mio::Token;
 
-use super::{Core, change::Inheritance, core::Doomed, due::Due};
+use super::{Core, bounds, change::Inheritance, core::Doomed, due::Due};
 use crate::{
     Action, CloseReason, Closed, Conn, ConnId, Handler, Reactor, TimerKind,
     connection::{Connection, Flags, Phase},
@@ -124,9 +124,9 @@ impl<H: Handler> Stage<H> {
     pub(super) fn bury_doomed(&mut self) {
         // A callback may doom others, or dial in vain: they are appended, and wait for the next turn, as those do that are
         // more than a turn's share.
-        let (most, mut buried) = (self.core.doomed.len().min(super::bounds::BURIALS), 0);
+        let (most, mut buried) = (self.core.doomed.len().min(bounds::BURIALS), 0);
         while buried < most && (buried == 0 || self.core.goes_on(buried)) {
-            let count = (most - buried).min(super::bounds::PIECE);
+            let count = (most - buried).min(bounds::PIECE);
             self.bury(count);
             buried += count;
         }
@@ -202,7 +202,7 @@ impl<H: Handler> Stage<H> {
 
     /// Calls `on_writable` of those whose queue is low again.
     pub(super) fn tell_writable(&mut self) {
-        for told in 1..=self.core.writable.len().min(super::bounds::SLICE) {
+        for told in 1..=self.core.writable.len().min(bounds::SLICE) {
             let Some(id) = self.core.writable.pop_front() else { return };
             // Sent more meanwhile than the high mark allows, it is told when that has gone.
             let is_low = |c: &Connection| !c.flags.contains(Flags::OWES_WRITABLE);
@@ -217,14 +217,14 @@ impl<H: Handler> Stage<H> {
         }
     }
 
-    /// Carries out a turn's share, at most [`COMMANDS`](super::bounds::COMMANDS); whether there may be more.
+    /// Carries out a turn's share, at most [`COMMANDS`](bounds::COMMANDS); whether there may be more.
     pub(super) fn serve_commands(&mut self) -> bool {
         let local = Rc::clone(&self.core.local);
         let (mut served, mut goes_on) = (0, true);
         while goes_on && let Some(command) = self.core.next_command(&local) {
             served += 1;
             self.carry_out(command);
-            goes_on = served < super::bounds::COMMANDS && self.core.goes_on(served);
+            goes_on = served < bounds::COMMANDS && self.core.goes_on(served);
         }
         self.core.stats.commands += served as u64;
         !goes_on
@@ -308,15 +308,14 @@ impl<H: Handler> Stage<H> {
     fn tidy(&mut self) {
         let (sessions, core) = (&mut self.sessions, &mut self.core);
         let roll = &core.shared.reactors[core.id.index()].roll;
-        let freed = core.connections.shrink(super::bounds::CHUNKS_FREED, |chunk| {
+        let freed = core.connections.shrink(bounds::CHUNKS_FREED, |chunk| {
             sessions.free_chunk(chunk);
             roll.free_chunk(chunk);
         });
-        let timers_freed = core.wheel.shrink_some(super::bounds::TIMER_CHUNKS_FREED);
+        let timers_freed = core.wheel.shrink_some(bounds::TIMER_CHUNKS_FREED);
         core.chunks_freed += freed;
-        core.sweep_holding(super::bounds::HOLDERS_SWEPT);
-        let has_more =
-            freed == super::bounds::CHUNKS_FREED || timers_freed == super::bounds::TIMER_CHUNKS_FREED;
+        core.sweep_holding(bounds::HOLDERS_SWEPT);
+        let has_more = freed == bounds::CHUNKS_FREED || timers_freed == bounds::TIMER_CHUNKS_FREED;
         if has_more || core.holding.len() > core.connections.len() {
             return core.schedule_chore(Due::Housekeeping, Duration::ZERO);
         }

@@ -17,7 +17,7 @@ use crate::{
     CloseReason, Conn, ConnId, Handler, Reply,
     connection::{Connection, Flags, Phase, Upgrade},
     id::Key,
-    message::Body,
+    payload::Body,
     protocol::{Frame, Frames},
     reply::{Accepted, Asked, ReplyKind},
 };

@@ -7,9 +7,10 @@ use crate::{
     CloseReason, Sent,
     connection::{Flags, Phase},
     id::Key,
-    message::{Body, GONE},
     outbound::Outbound,
+    payload::Body,
     protocol::SHARE_FROM,
+    sent::GONE,
 };
 
 impl Core {

@@ -201,16 +201,19 @@ fn only_the_steps_that_cost_much_are_called_expensive() {
 }
 
 #[test]
-fn no_more_is_wanted_of_a_handshake_than_it_may_come_to() {
+fn no_more_is_left_unopened_than_a_handshake_may_come_to() {
     let authority = Authority::new();
     let own = authority.signs(&["localhost"]);
-    let tls = Tls::new(own.certificate, own.key).unwrap();
+    let tls = Tls::new(own.certificate.clone(), own.key.clone()).unwrap();
     let mut server = Ours::server(&tls);
-    let most = TlsSession::MAX_HANDSHAKE;
-    assert_eq!(server.session.most_wanted(0), most);
-    assert_eq!(server.session.most_wanted(most - 1), 1);
-    assert_eq!(server.session.most_wanted(most), 1, "one more, to see that it is too long");
+    assert_eq!(server.session.most_unopened(), Some(TlsSession::MAX_HANDSHAKE));
     let mut client = Theirs::client(client_config(&authority, ALL_VERSIONS, None, &[]), "localhost");
     carry(&mut server, &mut client);
-    assert_eq!(server.session.most_wanted(0), usize::MAX);
+    assert_eq!(server.session.most_unopened(), None, "the handshake is over");
+
+    let asking = Tls::builder().certificate(own.certificate, own.key);
+    let asking = asking.client_certificates(authority.certificate(), true).build().unwrap();
+    assert_eq!(Ours::server(&asking).session.most_unopened(), Some(TlsSession::MAX_LONG_HANDSHAKE));
+    let client = TlsClient::builder("localhost").roots(authority.certificate()).build().unwrap();
+    assert_eq!(Ours::client(&client).session.most_unopened(), Some(TlsSession::MAX_LONG_HANDSHAKE));
 }

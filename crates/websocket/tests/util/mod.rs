@@ -162,3 +162,15 @@ impl End {
         matches!(self.seen.last(), Some(Seen::Failed(_)))
     }
 }
+
+/// Bytes that do not compress: xorshift, seeded by the length.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ len as u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}

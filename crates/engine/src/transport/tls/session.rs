@@ -123,13 +123,13 @@ impl Session {
         }
     }
 
-    /// How many bytes more are worth reading, at least 1, where so many are `left`: while the handshake goes on no more than it
-    /// may come to, else whatever there is.
-    pub fn most_wanted(&self, left: usize) -> usize {
+    /// How many unopened bytes may wait for [`receive`](Session::receive): while the handshake goes on no more than it may come
+    /// to, `None` once it is over.
+    pub fn most_unopened(&self) -> Option<usize> {
         match &self.0 {
-            _ if !self.is_handshaking() => usize::MAX,
-            Side::Server(link, _) => link.limit().saturating_sub(left).max(1),
-            Side::Client(link, _) => link.limit().saturating_sub(left).max(1),
+            _ if !self.is_handshaking() => None,
+            Side::Server(link, _) => Some(link.limit()),
+            Side::Client(link, _) => Some(link.limit()),
         }
     }
 
