@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
+    collections::HashMap,
     io::Write,
     net::{Shutdown, TcpStream},
     os::fd::{AsRawFd as _, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::channel,
+        mpsc::{Sender, channel},
     },
+    time::Duration,
 };
 
 use nix::sys::socket::{MsgFlags, recv};
@@ -119,6 +121,40 @@ fn a_flooder_gets_no_more_than_its_budget_while_another_waits() {
     assert!(longest <= 4 * 1024, "{longest} bytes in a row: {order:?}");
 }
 
+/// Forty have sent much while the reactor was busy, and the first takes its time.
+#[test]
+fn in_a_turn_that_has_lasted_long_less_is_read_of_each() {
+    const CONNECTIONS: usize = 40;
+    const MUCH: usize = 40 << 10;
+    let bench = Bench::start(one_reactor(), |_| {
+        Script::new().on_message(|_, _, _| {
+            std::thread::sleep(Duration::from_millis(1));
+            Action::Continue
+        })
+    });
+    let mut all: Vec<_> = (0..CONNECTIONS).map(|_| bench.connect()).collect();
+    let served: Vec<_> =
+        all.iter().map(|(_, id)| bench.ask(*id, |conn, _| conn.duplicate_fd().unwrap())).collect();
+    let go = hold(&bench);
+    for ((stream, _), served) in all.iter_mut().zip(&served) {
+        stream.write_all(&[1; MUCH]).unwrap();
+        arrived(served, MUCH);
+    }
+    drop(go);
+    let mut came: HashMap<ConnId, Vec<usize>> = HashMap::new();
+    while came.values().flatten().sum::<usize>() < CONNECTIONS * MUCH {
+        let (id, n) = bench.expect("bytes", |event| match event {
+            Event::Message(id, bytes) => Some((*id, bytes.len())),
+            _ => None,
+        });
+        came.entry(id).or_default().push(n);
+    }
+    let at_once = came.values().filter(|reads| reads[0] == MUCH).count();
+    let in_parts = came.values().filter(|reads| **reads == [24 << 10, MUCH - (24 << 10)]).count();
+    assert_eq!(at_once + in_parts, CONNECTIONS, "{came:?}");
+    assert!((1..=16).contains(&at_once), "{at_once} were read whole");
+}
+
 #[test]
 fn everybody_is_served_though_the_event_list_is_always_full() {
     const CONNECTIONS: usize = 500;
@@ -143,8 +179,48 @@ fn everybody_is_served_though_the_event_list_is_always_full() {
 
 /// Waits until so many bytes are in the engine's socket, whose duplicate this is.
 fn arrived(duplicate: &OwnedFd, n: usize) {
-    let (mut peeked, peek) = ([0; 16], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
-    until("they have arrived", || recv(duplicate.as_raw_fd(), &mut peeked[..n], peek) == Ok(n));
+    let (mut peeked, peek) = (vec![0; n], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+    until("they have arrived", || recv(duplicate.as_raw_fd(), &mut peeked, peek) == Ok(n));
+}
+
+/// Has the reactor do nothing until this is dropped.
+fn hold(bench: &Bench) -> Sender<()> {
+    let (go, wait) = channel::<()>();
+    let (held, is_held) = channel();
+    let posted = bench.poster().post(ReactorId(0), move |_, _| {
+        held.send(()).unwrap();
+        let _ = wait.recv_timeout(LIMIT);
+    });
+    assert!(posted.is_ok());
+    is_held.recv_timeout(LIMIT).unwrap();
+    go
+}
+
+#[test]
+fn who_sends_much_is_read_after_all_who_send_little() {
+    const MUCH: usize = 40 << 10;
+    let bench = Bench::start(one_reactor(), |_| Script::new());
+    let [mut bulky, mut little] = [(); 2].map(|()| {
+        let (stream, id) = bench.connect();
+        (stream, bench.ask(id, |conn, _| conn.duplicate_fd().unwrap()), id)
+    });
+    for round in 0..3 {
+        let go = hold(&bench);
+        bulky.0.write_all(&[1; MUCH]).unwrap();
+        arrived(&bulky.1, MUCH);
+        little.0.write_all(&[2]).unwrap();
+        arrived(&little.1, 1);
+        drop(go);
+        let order = [(); 2].map(|()| {
+            bench.expect("bytes", |event| match event {
+                Event::Message(id, _) => Some(*id),
+                _ => None,
+            })
+        });
+        // Who came first goes first, until it is known for much.
+        let expected = if round == 0 { [bulky.2, little.2] } else { [little.2, bulky.2] };
+        assert_eq!(order, expected, "round {round}");
+    }
 }
 
 /// One floods at full speed; a hundred others have each sent something. None of them waits for more of the flood than what
@@ -185,14 +261,7 @@ fn a_hundred_quiet_ones_wait_for_no_more_than_a_turn_of_a_flood() {
     for _ in 0..20 {
         let before = flooded.load(Ordering::Relaxed);
         until("the flood goes on", || flooded.load(Ordering::Relaxed) > before + 10 * BUDGET);
-        let (go, wait) = channel::<()>();
-        let (held, is_held) = channel();
-        let posted = bench.poster().post(ReactorId(0), move |_, _| {
-            held.send(()).unwrap();
-            let _ = wait.recv_timeout(LIMIT);
-        });
-        assert!(posted.is_ok());
-        is_held.recv_timeout(LIMIT).unwrap();
+        let go = hold(&bench);
         for (stream, served) in &mut quiet {
             stream.write_all(b"q").unwrap();
             arrived(served, 1);

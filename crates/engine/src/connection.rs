@@ -127,10 +127,10 @@ bitflags! {
         const PINGED = 1 << 24;
         /// Counted for its address.
         const COUNTED = 1 << 25;
-        /// To be closed without an `on_close`, for it has no session.
+        /// To be closed without an `on_close`: it has no session, or a limit was met before it was open.
         const UNTOLD = 1 << 26;
-        /// To be closed without an `on_close`: a limit was met before it was open.
-        const SHED = 1 << 27;
+        /// Much was read of it at once: next time those who have little go first.
+        const BULKY = 1 << 27;
         /// On the list of those who hold buffer memory.
         const HOLDS = 1 << 28;
         /// The client's end of a WebSocket: it masks.

@@ -7,6 +7,14 @@ use std::time::Duration;
 pub(super) const TURN: Duration = Duration::from_millis(1);
 /// Pieces of work between two looks at the clock.
 pub(super) const PIECE: usize = 16;
+/// Who had so many bytes read at once is read no more as soon as there is an event of it, but behind all who have little,
+pub(super) const BULK: u64 = 32 << 10;
+/// and when a turn has lasted so long, behind those, too, who have something by the next turn.
+pub(super) const BULK_TURN: Duration = Duration::from_micros(100);
+/// When a turn has lasted [`TURN`], no more is read of one by an event,
+pub(super) const LATE_ROOM: usize = 24 << 10;
+/// and so much is much.
+pub(super) const LATE_BULK: u64 = 4 << 10;
 /// Events served in one turn, at most: what the kernel told of at once is brought to an end over several turns, so that
 /// timers, commands and mass work have their share between them.
 pub(super) const EVENTS: usize = 256;

@@ -97,7 +97,7 @@ impl Core {
             connection.flags |= Flags::COUNTED;
             return true;
         }
-        connection.flags |= Flags::SHED;
+        connection.flags |= Flags::UNTOLD;
         self.stats.shed += 1;
         self.doom(key, CloseReason::Local, None, 0);
         false

@@ -44,7 +44,7 @@ mod workshop;
 mod write;
 
 use self::{
-    bounds::{EVENTS, MOST_EVENTS, MUCH, PIECE, TIDY_AFTER, TIMERS, TURN, WHEEL_STEPS},
+    bounds::{EVENTS, LATE_ROOM, MOST_EVENTS, MUCH, PIECE, TIDY_AFTER, TIMERS, TURN, WHEEL_STEPS},
     core::Draining,
     due::Due,
     read_buffer::ReadBuffer,
@@ -206,7 +206,11 @@ impl<H: Handler> SubReactor<H> {
             if served == EVENTS {
                 break;
             }
+            if served % PIECE == 0 && self.stage.core.clock.is_past(TURN) {
+                self.buffer.narrow(LATE_ROOM);
+            }
         }
+        self.buffer.widen();
         self.served += served;
         let capacity = self.events.capacity();
         self.has_more_events = served == EVENTS && self.served < capacity;

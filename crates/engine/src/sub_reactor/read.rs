@@ -6,7 +6,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use super::{Core, kept::Left, read_buffer::ReadBuffer, stage::Stage};
+use super::{
+    Core,
+    bounds::{BULK, LATE_BULK},
+    kept::Left,
+    read_buffer::ReadBuffer,
+    stage::Stage,
+};
 use crate::{
     Action, CloseReason, ConnId, Control, Decoded, Handler, Input, Message, ProtocolError,
     connection::{Flags, Inbound, Phase},
@@ -56,7 +62,11 @@ impl<H: Handler> Stage<H> {
     /// Reads until the kernel has no more, the connection wants no more, or its budget is spent.
     #[inline]
     pub(super) fn read(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+        let (is_late, before) = (buffer.is_narrow(), self.core.stats.bytes_in);
         let mut budget = self.core.options().read_budget;
+        if is_late {
+            budget = budget.min(buffer.most());
+        }
         if self.core.finishing > 0 {
             // Nobody is to take a message whose answer comes behind the FIN that was asked for before.
             self.core.catch_up(id.key());
@@ -75,6 +85,10 @@ impl<H: Handler> Stage<H> {
             }
         }
         self.core.uncork();
+        let read = self.core.stats.bytes_in - before;
+        if read >= BULK || (is_late && read >= LATE_BULK) {
+            self.core.come_last(id.key());
+        }
     }
 
     #[inline]
@@ -87,9 +101,8 @@ impl<H: Handler> Stage<H> {
                 false => self.read_specially(id, buffer),
             };
         }
-        let room = buffer.room();
-        let size = room.len();
-        let n = match core.io.receive(connection, room) {
+        let (size, most) = (buffer.size(), buffer.most());
+        let n = match core.io.receive(connection, buffer.room()) {
             Ok(n) if n > 0 => n,
             other => return self.end_of_input(id, other),
         };
@@ -101,7 +114,7 @@ impl<H: Handler> Stage<H> {
         let (frame, scratch) = buffer.frame(kept, n);
         let offered = if cut.contains(Flags::RAW) {
             match self.offer_data(id, frame) {
-                0 => return self.after(id, n, size),
+                0 => return self.after(id, n, most),
                 left => self.offer_rest(id, cut, Offered::but(left, frame.len()), frame, scratch),
             }
         } else {
@@ -110,7 +123,7 @@ impl<H: Handler> Stage<H> {
         if !offered.is_all() {
             self.core.keep(id.key(), offered.left(frame, kept == 0), size);
         }
-        self.after(id, n, size)
+        self.after(id, n, most)
     }
 
     /// What is not the common case: a large message, the discarding after our FIN, or nothing to read for.
@@ -313,7 +326,7 @@ impl<H: Handler> Stage<H> {
             return self.offer_linear(id, buffer);
         }
         let cut = connection.flags & Flags::CUT;
-        let size = buffer.room().len();
+        let size = buffer.size();
         let kept = self.core.move_kept(key, buffer.body(), buffer);
         let (frame, scratch) = buffer.frame(kept, 0);
         let offered = self.offer(id, cut, frame, scratch);
@@ -409,6 +422,14 @@ impl<H: Handler> Stage<H> {
 }
 
 impl Core {
+    /// Much was read of it: the next time those who have little go first.
+    #[cold]
+    fn come_last(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.flags |= Flags::BULKY;
+        }
+    }
+
     /// The peer broke the protocol: what it was answered so far still goes out.
     #[cold]
     pub(super) fn violated(&mut self, key: Key, error: io::Error) {

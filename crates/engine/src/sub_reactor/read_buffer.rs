@@ -14,6 +14,8 @@ use crate::transport::Session as TlsSession;
 pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     body: usize,
+    /// Where the room to read ends, for now.
+    end: usize,
     scratch: Vec<u8>,
 }
 
@@ -21,11 +23,36 @@ impl ReadBuffer {
     /// As much head-room as there is room to read, and for a record of TLS that is not whole.
     pub(crate) fn new(size: usize) -> Self {
         let body = size + TlsSession::MAX_LONG_HANDSHAKE;
-        ReadBuffer { bytes: vec![0; body + size], body, scratch: Vec::new() }
+        ReadBuffer { bytes: vec![0; body + size], body, end: body + size, scratch: Vec::new() }
     }
 
+    /// Room to read.
+    #[inline]
     pub(super) fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.body..]
+        &mut self.bytes[self.body..self.end]
+    }
+
+    /// How much is read at once, for now.
+    #[inline]
+    pub(super) fn most(&self) -> usize {
+        self.end - self.body
+    }
+
+    /// Has no more read at once than so much, until it is widened.
+    pub(super) fn narrow(&mut self, most: usize) {
+        self.end = self.bytes.len().min(self.body + most);
+    }
+
+    /// Has as much read at once as there is room for.
+    #[inline]
+    pub(super) fn widen(&mut self) {
+        self.end = self.bytes.len();
+    }
+
+    /// Whether less is read at once than could be.
+    #[inline]
+    pub(super) fn is_narrow(&self) -> bool {
+        self.end < self.bytes.len()
     }
 
     /// How much can be read at once.

@@ -35,7 +35,7 @@ impl<H: Handler> Stage<H> {
         }
         let core = &mut self.core;
         let Some(connection) = core.connections.get_mut(id.key()) else { return Step::Done };
-        let size = buffer.size();
+        let most = buffer.most();
         let n = match core.io.receive(connection, buffer.room()) {
             Ok(0) => return self.end_of_sealed(id),
             Ok(n) => n,
@@ -44,7 +44,7 @@ impl<H: Handler> Stage<H> {
         connection.last_activity = core.clock.stamp();
         core.stats.bytes_in += n as u64;
         self.open_records(id, n, buffer);
-        self.after(id, n, size)
+        self.after(id, n, most)
     }
 
     /// What there is to do before a read where there is more to it than a message; the step it comes to where nothing is to be

@@ -2,7 +2,12 @@
 
 use mio::event::Event;
 
-use super::{Core, bounds::SLICE, read_buffer::ReadBuffer, stage::Stage};
+use super::{
+    Core,
+    bounds::{BULK_TURN, SLICE},
+    read_buffer::ReadBuffer,
+    stage::Stage,
+};
 use crate::{
     CloseReason, ConnId, Handler,
     connection::{Flags, Phase},
@@ -62,12 +67,17 @@ impl<H: Handler> Stage<H> {
         if ready.thorough {
             connection.flags |= Flags::THOROUGH;
         }
+        let is_bulky = connection.flags.contains(Flags::BULKY);
         if connection.phase != Phase::Open || connection.flags.contains(Flags::WRITE_INTEREST) || ready.error
         {
             self.serve_specially(id, ready);
         }
-        if ready.readable {
-            self.read(id, buffer);
+        if !ready.readable {
+            return;
+        }
+        match is_bulky {
+            false => self.read(id, buffer),
+            true => self.core.put_ready(id.key()),
         }
     }
 
@@ -95,7 +105,7 @@ impl<H: Handler> Stage<H> {
         }
     }
 
-    /// Those whose budget was spent in an earlier turn, or who were resumed.
+    /// Those whose budget was spent in an earlier turn, who were resumed, or who have much to be read.
     pub(super) fn serve_ready(&mut self, buffer: &mut ReadBuffer) {
         if self.core.ready.is_empty() {
             return;
@@ -104,11 +114,12 @@ impl<H: Handler> Stage<H> {
         for served in 1..=self.core.ready.len().min(SLICE) {
             let Some(id) = self.core.ready.pop_front() else { return };
             let Some(connection) = self.core.connections.find(id) else { continue };
-            connection.flags.remove(Flags::IN_READY);
+            let is_bulky = connection.flags.contains(Flags::BULKY);
+            connection.flags.remove(Flags::IN_READY | Flags::BULKY);
             if connection.flags.intersects(Flags::READABLE | Flags::UNSERVED) {
                 self.read(id, buffer);
             }
-            if !self.core.goes_on(served) {
+            if !self.core.goes_on(served) || (is_bulky && self.core.clock.is_past(BULK_TURN)) {
                 return;
             }
         }

@@ -173,7 +173,7 @@ impl<H: Handler> Stage<H> {
         if let Some(reasons) = &mut self.reasons {
             reasons.insert(id, reason);
         }
-        if connection.flags.intersects(Flags::UNTOLD | Flags::SHED) {
+        if connection.flags.contains(Flags::UNTOLD) {
             return;
         }
         let opened = connection.flags.contains(Flags::OPENED);

@@ -58,7 +58,7 @@ impl<H: Handler> Stage<H> {
             Err(step) => return step,
         };
         self.offer_head(id, buffer.body() - kept..buffer.body() + n, buffer);
-        self.after(id, n, buffer.size())
+        self.after(id, n, buffer.most())
     }
 
     /// What came so far, as a part of the buffer.
