@@ -17,6 +17,7 @@ mod conn;
 mod connect;
 mod connection;
 mod connections;
+mod descriptors;
 mod detached;
 mod engine;
 mod error;

@@ -84,6 +84,9 @@ impl MainReactor {
             self.nap_in_a_storm();
             self.stats.turns += 1;
             self.shared.main.stats.store(&self.stats);
+            if self.shared.main.room.swap(false, Ordering::AcqRel) {
+                self.shared.descriptors.make_room(self.poll.registry());
+            }
             if self.shared.main.trim.swap(false, Ordering::AcqRel) {
                 self.shared.fds.shrink();
                 memory::trim();

@@ -13,6 +13,7 @@ use mio::{Poll, Waker};
 use crate::{
     Address, Error, Listener, ReactorId, Result,
     accept::Acceptor,
+    descriptors::Descriptors,
     fd_index::FdIndex,
     listener::Bound,
     mailbox::Mailbox,
@@ -66,6 +67,7 @@ impl Parts {
             stats: CachePadded::new(Published::default()),
             stop: AtomicBool::new(false),
             trim: AtomicBool::new(false),
+            room: AtomicBool::new(false),
             drain: OnceLock::new(),
         };
         let shared = Arc::new(Shared {
@@ -75,6 +77,7 @@ impl Parts {
             options,
             listeners: listeners.into(),
             fds: FdIndex::new(),
+            descriptors: Descriptors::new(main_poll.registry()),
             reactors,
             main,
             resolver: OnceLock::new(),

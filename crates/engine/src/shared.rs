@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    os::fd::RawFd,
     rc::Rc,
     sync::{
         Arc, OnceLock,
@@ -19,6 +20,7 @@ use crate::{
     accept::Accepted,
     connection::{Connection, Flags},
     connections::Roll,
+    descriptors::Descriptors,
     fd_index::FdIndex,
     mailbox::{Command, Mailbox, Place},
     options::Options,
@@ -34,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) listeners: Box<[Listener]>,
     pub(crate) per_address: Option<PerAddress>,
     pub(crate) fds: FdIndex,
+    pub(crate) descriptors: Descriptors,
     pub(crate) reactors: Box<[ReactorShared]>,
     pub(crate) main: MainShared,
     pub(crate) resolver: OnceLock<Sender<Query>>,
@@ -93,6 +96,8 @@ pub(crate) struct MainShared {
     pub(crate) stats: CachePadded<Published>,
     pub(crate) stop: AtomicBool,
     pub(crate) trim: AtomicBool,
+    /// Descriptors are scarce.
+    pub(crate) room: AtomicBool,
     /// A drain was asked for, with so much time.
     pub(crate) drain: OnceLock<Duration>,
 }
@@ -141,6 +146,23 @@ impl Shared {
     /// Begins to stop: no new connections, and those there are have so long. The first call counts.
     pub(crate) fn drain(&self, within: Duration) {
         if self.main.drain.set(within).is_ok() {
+            let _ = self.main.waker.wake();
+        }
+    }
+
+    /// A connection has a descriptor from now on.
+    #[inline]
+    pub(crate) fn enter(&self, fd: RawFd, id: ConnId) {
+        self.fds.insert(fd, id);
+        if self.descriptors.are_scarce(fd) {
+            self.ask_for_room();
+        }
+    }
+
+    /// Asks the main reactor to make room for descriptors: it takes its time.
+    #[cold]
+    fn ask_for_room(&self) {
+        if !self.main.room.swap(true, Ordering::AcqRel) {
             let _ = self.main.waker.wake();
         }
     }

@@ -117,7 +117,7 @@ impl Core {
         // In this order: who finds it by its descriptor finds it open.
         self.shared.reactors[self.id.index()].roll.enter(id);
         if let Some(raw) = raw {
-            self.shared.fds.insert(raw, id);
+            self.shared.enter(raw, id);
         }
         if let Err(error) = self.register(id.key()) {
             self.doom(id.key(), CloseReason::Io, Some(error), 0);
@@ -179,7 +179,7 @@ impl Core {
             unreachable!("there was room");
         };
         here.roll.enter(id);
-        self.shared.fds.insert(raw, id);
+        self.shared.enter(raw, id);
         self.adopted.push((id, adopt.manner.unread));
         Ok(id)
     }

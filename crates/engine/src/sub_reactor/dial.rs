@@ -135,7 +135,7 @@ impl Core {
         if let Some(old) = connection.fd.take() {
             self.shared.fds.remove(old.as_raw_fd());
         }
-        self.shared.fds.insert(fd.as_raw_fd(), id);
+        self.shared.enter(fd.as_raw_fd(), id);
         connection.fd = Some(fd);
         connection.set_peer(peer);
         connection.flags |= Flags::WRITE_INTEREST;
