@@ -11,13 +11,13 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::channel,
+        mpsc::{Sender, channel},
     },
     thread,
 };
 
 use fixture::*;
-use wheelhouse::{Builder, CloseReason, Connect, Engine, Error, On, ReactorId};
+use wheelhouse::{Audience, Builder, CloseReason, Connect, Engine, Error, Handle, On, ReactorId};
 
 fn stops_under_load(reuse_port: bool) {
     let before = descriptors();
@@ -159,7 +159,7 @@ fn a_running_engine_that_is_dropped_stops() {
 
 #[test]
 fn after_the_stop_a_handle_answers_and_asks_nothing() {
-    let server = serve(local().reactors(2), |_| Script::<()>::new());
+    let server = serve(local().reactors(2).mailbox(16), |_| Script::<()>::new());
     let mut client = server.connect();
     echo(&mut client, b"alive");
     let id = server.handle.connections().next().unwrap();
@@ -167,7 +167,12 @@ fn after_the_stop_a_handle_answers_and_asks_nothing() {
     server.stop();
     assert!(!handle.is_open(id));
     assert_eq!((handle.count(), handle.connections().count()), (0, 0));
-    handle.send(id, "late").unwrap();
+    // More often than a mailbox has places.
+    for _ in 0..100 {
+        handle.send(id, "late").unwrap();
+        handle.send_many(&[id], "late").unwrap();
+        handle.broadcast(Audience::Open, "late").unwrap();
+    }
     handle.close(id);
     handle.shutdown();
     assert!(poster.post(ReactorId(0), |_, _| panic!("it has stopped")).is_ok());
@@ -175,6 +180,56 @@ fn after_the_stop_a_handle_answers_and_asks_nothing() {
     let dialled = handle.connect(On::Any, Connect::to(format!("tcp://{at}")));
     assert!(matches!(dialled, Err(Error::Stopping)), "{dialled:?}");
     read_to_end(&mut client);
+}
+
+/// Asks something of its engine when it is dropped, and tells.
+struct LastWish {
+    handle: Handle,
+    told: Sender<bool>,
+    panics: bool,
+}
+
+impl Drop for LastWish {
+    fn drop(&mut self) {
+        let is_refused = self.handle.broadcast(Audience::Open, "farewell").is_err();
+        tell(&self.told, is_refused);
+        if self.panics {
+            std::panic::resume_unwind(Box::new("a last wish that fails"));
+        }
+    }
+}
+
+#[test]
+fn what_is_posted_too_late_is_dropped_and_may_still_ask_of_its_engine_and_panic() {
+    let (told, wishes) = channel();
+    let server = serve(local().reactors(2), move |spot| {
+        let (poster, told) = (spot.poster(), told.clone());
+        Script::<()>::new().stop(move |reactor| {
+            for panics in [false, true, false] {
+                let wish = LastWish { handle: Handle::clone(&poster), told: told.clone(), panics };
+                assert!(poster.post(reactor.id(), move |_, _| drop(wish)).is_ok());
+            }
+        })
+    });
+    let client = server.connect();
+    eventually("it is open", || server.handle.count() == 1);
+    server.stop();
+    drop(client);
+    assert_eq!(next_n(&wishes, 6), [false; 6]);
+}
+
+#[test]
+fn what_a_handler_that_never_ran_has_posted_is_dropped_and_may_ask_of_its_engine() {
+    let (told, wishes) = channel();
+    let engine = local().reactors(2).build(move |spot| {
+        let wish = LastWish { handle: spot.handle(), told: told.clone(), panics: true };
+        assert!(spot.poster().post(spot.reactor(), move |_, _| drop(wish)).is_ok());
+        assert_ne!(spot.reactor(), ReactorId(1), "it cannot be made");
+        Script::<()>::new()
+    });
+    let error = within("the start fails", move || engine.unwrap().start().err()).unwrap();
+    assert!(matches!(error, Error::FactoryPanicked { .. }), "{error}");
+    assert_eq!(next_n(&wishes, 2), [false; 2]);
 }
 
 #[test]

@@ -12,10 +12,11 @@ use crate::{
     Address, Builder, Error, Handle, Handler, Poster, ReactorId, Result, Running,
     accept::Acceptor,
     main_reactor::MainReactor,
+    panics::panic_message,
     parts::Parts,
     running::{Signals, Threads},
     shared::{self, Shared},
-    sub_reactor::{Core, SubReactor, panic_message},
+    sub_reactor::{Core, SubReactor},
 };
 
 /// A network engine, bound and ready to run.
@@ -331,7 +332,7 @@ impl Seat {
         {
             tracing::warn!(reactor = reactor.0, %error, "cannot pin the reactor to a core");
         }
-        let local = shared::enter(&shared, reactor);
+        let stay = shared::enter(&shared, reactor);
         let spot = Spot::new(reactor, &shared);
         let handler = match catch_unwind(AssertUnwindSafe(|| make(&spot))) {
             Ok(handler) => handler,
@@ -345,7 +346,7 @@ impl Seat {
         drop(made);
         // Nobody runs before all handlers are made.
         if go.recv().is_ok() {
-            let core = Core::new(reactor, Arc::clone(&shared), poll, local);
+            let core = Core::new(reactor, Arc::clone(&shared), poll, stay.local());
             let run = || SubReactor::new(handler, core, acceptor).run();
             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
                 // A defect of ours: nobody may wait for a reactor that is gone.

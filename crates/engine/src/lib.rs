@@ -37,6 +37,7 @@ mod message;
 mod on;
 mod options;
 mod outbound;
+mod panics;
 mod parts;
 mod payload;
 mod per_address;

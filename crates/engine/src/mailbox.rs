@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering, fence},
@@ -16,8 +17,10 @@ use crossbeam_channel::{Receiver, Sender};
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    Adopt, Audience, CloseCode, ConnId, Connect, Payload, ReactorId, Reply, Tag, accept::Accepted,
+    Adopt, Audience, CloseCode, ConnId, Connect, Payload, ReactorId, Reply, Tag,
+    accept::Accepted,
     asleep::Asleep,
+    panics::{bury, panic_message},
 };
 
 /// What another thread asks of a reactor.
@@ -71,6 +74,15 @@ impl Command {
     /// Whether its place stays taken until the last connection has been served, for its payload stays too.
     pub(crate) fn keeps_its_place(&self) -> bool {
         matches!(self, Command::SendMany { .. } | Command::Broadcast { .. })
+    }
+
+    /// Drops what nobody will carry out. What a closure has captured is somebody else's code: it may panic.
+    pub(crate) fn discard(self) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(self))) {
+            let message = panic_message(&*panic);
+            tracing::error!(message, "what a closure had captured panicked when it was dropped");
+            bury(panic);
+        }
     }
 
     /// Whether it asks something of connections alone.
@@ -272,10 +284,16 @@ impl Mailbox {
         fence(Ordering::SeqCst);
     }
 
-    /// Drops all there is; how many accepted connections were among it.
+    /// Discards all there is; how many accepted connections were among it.
     pub(crate) fn drain(&self) -> usize {
-        let dropped = std::iter::from_fn(|| self.take());
-        let accepted = dropped.filter(|command| matches!(command, Command::Accepted(_))).count();
+        let mut accepted = 0;
+        while let Some(command) = self.take() {
+            accepted += usize::from(matches!(command, Command::Accepted(_)));
+            if command.keeps_its_place() {
+                self.release();
+            }
+            command.discard();
+        }
         self.announce_room(|_| ());
         accepted
     }

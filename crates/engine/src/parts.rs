@@ -93,7 +93,9 @@ impl Parts {
     /// The first reactor's core, and this thread is the reactor's from now on.
     #[cfg(test)]
     pub(crate) fn into_core(self) -> Core {
-        let local = crate::shared::enter(&self.shared, ReactorId(0));
+        let stay = crate::shared::enter(&self.shared, ReactorId(0));
+        let local = stay.local();
+        std::mem::forget(stay);
         self.into_core_with(local)
     }
 

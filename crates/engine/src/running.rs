@@ -11,7 +11,7 @@ use signal_hook::{
     iterator,
 };
 
-use crate::{Error, Handle, Result, shared::Shared, sub_reactor::panic_message};
+use crate::{Error, Handle, Result, panics::panic_message, shared::Shared};
 
 /// An engine whose threads run. Dropping it stops it and waits for them.
 ///

@@ -206,6 +206,10 @@ impl Local {
         self.waiting.set(self.waiting.get() + 1);
     }
 
+    fn pop(&self) -> Option<Command> {
+        self.pop_first(|_| true)
+    }
+
     /// The first command of which `wanted` says so.
     pub(crate) fn pop_first(&self, wanted: impl Fn(&Command) -> bool) -> Option<Command> {
         let mut commands = self.commands.borrow_mut();
@@ -226,12 +230,32 @@ struct Current {
     local: Rc<Local>,
 }
 
+/// While it lives this thread is that reactor's. What was asked for and not carried out by its end is discarded then: not
+/// when the thread's own storage goes, where nobody may ask anything of an engine any more.
+#[must_use]
+pub(crate) struct Stay(Rc<Local>);
+
 /// Makes this thread that reactor's.
-pub(crate) fn enter(shared: &Arc<Shared>, reactor: ReactorId) -> Rc<Local> {
+pub(crate) fn enter(shared: &Arc<Shared>, reactor: ReactorId) -> Stay {
     let local = Rc::new(Local::default());
     let current = Current { engine: Arc::as_ptr(shared), reactor, local: Rc::clone(&local) };
     CURRENT.with_borrow_mut(|slot| *slot = Some(current));
-    local
+    Stay(local)
+}
+
+impl Stay {
+    pub(crate) fn local(&self) -> Rc<Local> {
+        Rc::clone(&self.0)
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        CURRENT.set(None);
+        while let Some(command) = self.0.pop() {
+            command.discard();
+        }
+    }
 }
 
 /// While it lives this thread is another reactor's; then it is again whose it was.
@@ -252,13 +276,16 @@ impl Drop for Visit {
 
 /// The engine's reactor whose thread this is, if it is one's.
 pub(crate) fn current(shared: &Arc<Shared>) -> Option<(ReactorId, Rc<Local>)> {
-    CURRENT.with_borrow(|slot| {
+    let look = |slot: &RefCell<Option<Current>>| {
+        let slot = slot.borrow();
         let current = slot.as_ref().filter(|current| current.engine == Arc::as_ptr(shared))?;
         Some((current.reactor, Rc::clone(&current.local)))
-    })
+    };
+    // A thread whose storage is going, with what else is in it, is nobody's.
+    CURRENT.try_with(look).ok().flatten()
 }
 
 /// Whether this thread is a reactor's, of whichever engine: reactors never wait.
 pub(crate) fn is_reactor_thread() -> bool {
-    CURRENT.with_borrow(Option::is_some)
+    CURRENT.try_with(|slot| slot.borrow().is_some()).unwrap_or(false)
 }

@@ -129,7 +129,7 @@ impl Handle {
             let id = ReactorId(index as u16);
             let mut theirs: Vec<ConnId> = to.iter().copied().filter(|to| to.reactor() == id).collect();
             theirs.sort_unstable();
-            if theirs.is_empty() {
+            if theirs.is_empty() || reactor.mailbox.is_closed() {
                 continue;
             }
             match self.reserve(id, reactor) {
@@ -174,19 +174,23 @@ impl Handle {
         let payload = payload.into();
         let mut places = Vec::with_capacity(self.shared.reactors.len());
         for (index, reactor) in self.shared.reactors.iter().enumerate() {
-            match self.reserve(ReactorId(index as u16), reactor) {
-                Some(place) => places.push(place),
+            let id = ReactorId(index as u16);
+            if reactor.mailbox.is_closed() {
+                continue;
+            }
+            match self.reserve(id, reactor) {
+                Some(place) => places.push((id, reactor, place)),
                 None => {
-                    for (index, place) in places.into_iter().enumerate() {
-                        self.give_back(ReactorId(index as u16), place);
+                    for (id, _, place) in places {
+                        self.give_back(id, place);
                     }
                     return Err(MailboxFull(payload));
                 }
             }
         }
-        for (index, (place, reactor)) in places.into_iter().zip(&self.shared.reactors).enumerate() {
+        for (id, reactor, place) in places {
             let command = Command::Broadcast { to, payload: payload.clone() };
-            self.put_in(ReactorId(index as u16), reactor, place, command);
+            self.put_in(id, reactor, place, command);
         }
         Ok(())
     }

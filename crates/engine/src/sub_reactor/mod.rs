@@ -50,12 +50,7 @@ use self::{
     read_buffer::ReadBuffer,
     stage::Stage,
 };
-pub(crate) use self::{
-    core::Core,
-    serve::Readiness,
-    stage::{Job, panic_message},
-    workshop::Contexts,
-};
+pub(crate) use self::{core::Core, serve::Readiness, stage::Job, workshop::Contexts};
 use crate::{
     ConnId, Handler,
     accept::{Acceptor, RETRY, Round},

@@ -18,6 +18,7 @@ use crate::{
     connections::Sessions,
     id::Key,
     mailbox::Command,
+    panics::{bury, panic_message},
 };
 
 /// A sub-reactor's handler with what it acts upon.
@@ -94,8 +95,7 @@ impl<H: Handler> Stage<H> {
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
         // A panic about a panic has been told already.
         let told = catch_unwind(AssertUnwindSafe(|| handler.on_panic(&mut reactor, &*panic)));
-        // Nor may what was thrown throw again when it is dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop((told, panic)))).map_err(std::mem::forget);
+        bury((told, panic));
     }
 
     /// Tells of the panics of protocols during the turn.
@@ -339,11 +339,3 @@ const UNTIL_OPEN: Duration = Duration::from_millis(10);
 
 /// Bytes that are worth asking the allocator to part with.
 const WORTH_TRIMMING: usize = 256 << 10;
-
-/// What a panic said, where it said something.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    match panic.downcast_ref::<String>() {
-        Some(message) => message,
-        None => panic.downcast_ref::<&str>().copied().unwrap_or("(no message)"),
-    }
-}

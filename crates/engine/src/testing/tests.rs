@@ -16,7 +16,7 @@ use super::Bench;
 use crate::{
     Action, Audience, CloseReason, Closed, Conn, ConnId, Connect, Engine, Framing, Handle, Handler,
     LengthDelimited, Listener, ListenerId, Message, Poster, Reactor, ReactorId, Refusal, Sent, Spot, Tag,
-    TimerKind, shared, sub_reactor::panic_message,
+    TimerKind, panics::panic_message, shared,
 };
 
 /// Echoes, but for the orders it knows, and remembers the moments of its timers.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Action, Closed, Conn, ConnId, Handler, Input, Message, Poster, Reactor, ReactorId, TimerKind,
-    connection::Flags, sub_reactor::panic_message,
+    connection::Flags, panics::panic_message,
 };
 
 pub(super) struct Actor {
