@@ -188,7 +188,9 @@ impl Crew {
         let what = if number < self.servers { "server" } else { "client" };
         let Some(member) = self.members.get_mut(number) else { return String::new() };
         member.has_ended = true;
+        // Nothing that it told is so any more.
         member.status.open = 0;
+        member.answer = Value::Null;
         let how = member.process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         format!("a {what} ended ({how})")
     }

@@ -6,13 +6,16 @@ mod common;
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, id},
     thread,
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::common::{Ended, Running, example, run};
@@ -30,12 +33,18 @@ fn mark(name: &str) -> String {
     format!("{name}-{}", id())
 }
 
-fn left_of(name: &str) -> Vec<String> {
+/// The processes of a run that are there: their directories below `/proc`, and their command lines.
+fn processes_of(name: &str) -> Vec<(PathBuf, String)> {
     let wanted = format!("{MARK}={}", mark(name));
     let of = |file: &Path| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).replace('\0', " ");
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     let ours = processes.filter(|path| of(&path.join("environ")).contains(&wanted));
-    ours.map(|path| of(&path.join("cmdline"))).filter(|command| !command.is_empty()).collect()
+    let commands = ours.map(|path| (of(&path.join("cmdline")), path)).map(|(command, path)| (path, command));
+    commands.filter(|(_, command)| !command.is_empty()).collect()
+}
+
+fn left_of(name: &str) -> Vec<String> {
+    processes_of(name).into_iter().map(|(_, command)| command).collect()
 }
 
 fn assert_none_is_left(name: &str) {
@@ -265,6 +274,29 @@ fn one_who_is_killed_leaves_no_process_behind() {
     running.signal(Signal::SIGKILL);
     running.end();
     assert_none_is_left("killed");
+}
+
+#[test]
+fn a_server_that_is_killed_ends_it_at_once_and_nothing_is_said_of_its_memory() {
+    let name = "server-killed";
+    let running = start_and_see(name);
+    let (server, _) =
+        processes_of(name).into_iter().find(|(_, command)| command.contains(" serve ")).expect("a server");
+    let begun = Instant::now();
+    while fs::read_dir(server.join("fd")).unwrap().count() < 200 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody came");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let pid = server.file_name().and_then(|pid| pid.to_str()?.parse().ok()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let killed = Instant::now();
+    let ended = running.end();
+    assert!(killed.elapsed() < Duration::from_secs(15), "{:?}: {}", killed.elapsed(), ended.err);
+    let results = results(&ended);
+    assert_eq!((ended.code, &results["ok"]), (Some(1), &Value::Bool(false)), "{}", ended.err);
+    assert_eq!(results["stopped_by"], "a server ended (signal: 9 (SIGKILL))");
+    assert_eq!(results["rounds"], Value::Array(Vec::new()));
+    assert_none_is_left(name);
 }
 
 /// Starts a long run, and waits until a server and a client are there.

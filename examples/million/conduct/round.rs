@@ -55,6 +55,10 @@ impl Conductor<'_> {
             self.pause(Duration::from_millis(50));
         }
         let closing = begun.elapsed();
+        if self.crew.servers().iter().any(|server| server.has_ended) {
+            // Its memory went with it: there is nothing to tell of what came back.
+            return None;
+        }
         let staying = self.crew.of_servers("connections");
         if staying > 1 {
             self.stop(format!("{staying} connections are left, where one was to stay"));

@@ -56,7 +56,8 @@ impl Holder {
             // Before it is watched: what is done by then needs no event.
             self.greet(slot);
             let interest = match self.states[slot as usize] {
-                State::Vacant => continue,
+                // It has failed, and nothing is tried for a while.
+                State::Vacant => return,
                 State::Connecting => Interest::READABLE | Interest::WRITABLE,
                 State::Greeting | State::Open => Interest::READABLE,
             };
@@ -65,8 +66,9 @@ impl Holder {
             {
                 self.failed(slot, &error.to_string());
                 if error.raw_os_error() == Some(Errno::ENOSPC as i32) {
-                    return self.get_stuck("no more epoll watches (fs.epoll.max_user_watches)");
+                    self.get_stuck("no more epoll watches (fs.epoll.max_user_watches)");
                 }
+                return;
             }
         }
     }
