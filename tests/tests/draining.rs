@@ -93,6 +93,28 @@ fn who_waited_for_busy_reactors_is_served_too() {
     }
 }
 
+/// The usual way to end: whoever is there is finished as soon as the handler is told.
+#[test]
+fn who_waited_is_served_before_the_handler_is_told_and_finishes_all() {
+    let _crowd = crowd();
+    for reuse_port in [false, true] {
+        let server = serve(fixed().reactors(2).reuse_port(reuse_port), |_| {
+            Script::<()>::new().stopping(|reactor, _| {
+                reactor.finish_all();
+            })
+        });
+        let blocked = [server.block(0), server.block(1)];
+        let clients = waiting_clients(server.at(), 200);
+        server.handle.drain(HOUR);
+        drop(blocked);
+        for mut client in clients {
+            let (got, ending) = read_to_end(&mut client);
+            assert_eq!((&got[..], ending), (&b"I was here"[..], Ending::Eof));
+        }
+        server.stop();
+    }
+}
+
 #[test]
 fn who_waited_at_a_unix_socket_is_served_and_its_file_goes_with_the_listener() {
     let directory = tempfile::tempdir().unwrap();

@@ -34,6 +34,7 @@ impl<H: Handler> SubReactor<H> {
             self.stage.serve_watched(event.token());
         }
         self.events.clear();
+        self.looks += 1;
         let goes_on = self.work();
         if !goes_on {
             self.end();

@@ -120,7 +120,9 @@ pub(super) struct Doomed {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draining {
     pub(super) until: Instant,
-    /// What waited to be accepted has been, and the handler told.
+    /// What waited to be accepted has been: when the reactor's count of looks is beyond this one, so has what it had sent.
+    pub(super) looked: Option<u64>,
+    /// The handler was told.
     pub(super) is_told: bool,
 }
 

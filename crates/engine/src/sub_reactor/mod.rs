@@ -45,7 +45,6 @@ mod write;
 
 use self::{
     bounds::{EVENTS, LATE_ROOM, MOST_EVENTS, MUCH, PIECE, TIDY_AFTER, TIMERS, TURN, WHEEL_STEPS},
-    core::Draining,
     due::Due,
     read_buffer::ReadBuffer,
     stage::Stage,
@@ -68,6 +67,8 @@ pub(crate) struct SubReactor<H: Handler> {
     /// How many of them have been served, and whether there may be more.
     served: usize,
     has_more_events: bool,
+    /// How often everything was served that the kernel told of at a time.
+    looks: u64,
     /// With `reuse_port` it accepts for itself.
     acceptor: Option<Acceptor>,
     accept_put_off: bool,
@@ -85,6 +86,7 @@ impl<H: Handler> SubReactor<H> {
             events: Events::with_capacity(options.event_batch),
             served: 0,
             has_more_events: false,
+            looks: 0,
             stage: Stage::new(handler, core),
             acceptor,
             accept_put_off: false,
@@ -212,7 +214,9 @@ impl<H: Handler> SubReactor<H> {
         if self.has_more_events {
             return;
         }
-        if self.served == capacity && capacity < MOST_EVENTS {
+        if self.served < capacity {
+            self.looks += 1;
+        } else if capacity < MOST_EVENTS {
             // A full list leaves the quiet ones waiting, and the kernel shrinks their windows.
             self.stage.core.stats.full_batches += 1;
             self.events = Events::with_capacity((2 * capacity).min(MOST_EVENTS));
@@ -283,10 +287,10 @@ impl<H: Handler> SubReactor<H> {
         self.has_more_timers = !goes_on || progress == Progress::More;
     }
 
-    /// Brings a drain further: what waits to be accepted first, then the handler is told, then it is a matter of waiting.
-    /// What the handler asks for leaves at the end of the turn.
+    /// Brings a drain further: what waits to be accepted first, and what it has sent by then; then the handler is told, then
+    /// it is a matter of waiting. What the handler asks for leaves at the end of the turn.
     pub(super) fn advance_drain(&mut self) {
-        let Some(draining) = self.stage.core.draining else { return };
+        let Some(mut draining) = self.stage.core.draining else { return };
         if let Some(acceptor) = &mut self.acceptor {
             if !acceptor.is_closing() {
                 acceptor.close_the_doors();
@@ -296,8 +300,15 @@ impl<H: Handler> SubReactor<H> {
             }
             self.acceptor = None;
         }
-        if !draining.is_told {
-            self.stage.core.draining = Some(Draining { is_told: true, ..draining });
+        if draining.is_told {
+            return;
+        }
+        // What the kernel is still to tell of after this turn, behind the rest of what it has told.
+        let now = self.looks + u64::from(self.has_more_events);
+        let looked = *draining.looked.get_or_insert(now);
+        draining.is_told = self.looks > looked || self.stage.core.stopping;
+        self.stage.core.draining = Some(draining);
+        if draining.is_told {
             self.stage.call_reactor(|handler, reactor| handler.on_stopping(reactor, draining.until));
             self.stage.core.shared.accepting.fetch_sub(1, Ordering::SeqCst);
         }
@@ -320,7 +331,8 @@ impl Core {
             && self.masses.is_empty()
             && self.local.is_empty()
             && self.adopted.is_empty()
-            && self.detaching.is_empty())
+            && self.detaching.is_empty()
+            && !self.draining.is_some_and(|draining| draining.looked.is_some() && !draining.is_told))
     }
 
     fn until_next_deadline(&self) -> Option<Duration> {

@@ -21,7 +21,7 @@ impl Core {
         let within = clamp(within);
         if self.draining.is_none() && !self.stopping {
             tracing::info!(reactor = self.id.0, ?within, connections = self.connections.len(), "draining");
-            self.draining = Some(Draining { until: self.clock.now() + within, is_told: false });
+            self.draining = Some(Draining { until: self.clock.now() + within, looked: None, is_told: false });
             self.schedule_chore(Due::Stop, within);
         }
     }

@@ -252,6 +252,8 @@ impl World {
             self.stale += u64::from(core.connections.id(id.key()) != Some(id));
             self.reactor.stage.serve(id, ready.told(), &mut self.reactor.buffer);
         }
+        self.reactor.has_more_events = !self.events.is_empty();
+        self.reactor.looks += u64::from(self.events.is_empty() && !self.kernel.borrow().has_events());
         let goes_on = self.reactor.work();
         self.has_stopped = !goes_on;
         let is_idle = !had_events && was_due && before == self.progress();
