@@ -186,6 +186,7 @@ fn after_shutdown_write_the_peer_may_still_send() {
     });
     let (mut stream, id) = bench.connect();
     assert_eq!(read_to_end(&mut stream), b"all I have to say");
+    assert!(bench.ask(id, |conn, _| conn.is_open()), "its callbacks go on");
     let mut pattern = Pattern::new(2);
     for _ in 0..50 {
         stream.write_all(&pattern.take(10_000)).unwrap();

@@ -14,6 +14,7 @@ use std::{
         mpsc::channel,
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use fixture::*;
@@ -145,7 +146,35 @@ fn posted_closures_run_on_the_reactor_asked_for_and_beside_their_connection() {
             assert_eq!(seen, (id, round, id.reactor()));
         }
     }
-    assert!(server.poster.post(ReactorId(3), |_, _| panic!("there is no such reactor")).is_ok());
+    let poster = server.poster.clone();
+    let wrong = thread::spawn(move || poster.post(ReactorId(3), |_, _| ()).is_ok());
+    let told = wrong.join().unwrap_err();
+    assert_eq!(told.downcast_ref::<String>().unwrap(), "reactor 3: the engine has 0 to 2");
+    server.stop();
+}
+
+/// The callback asks for a closure and for something at once, time and again: neither is looked for among the others.
+#[test]
+fn many_closures_that_wait_cost_a_callback_nothing() {
+    const MANY: u64 = 200_000;
+    let (server, ids) = telling_ids(lines().mailbox(1 << 18));
+    let (_client, id) = client(&server, &ids);
+    let ran = Arc::new(AtomicU64::new(0));
+    let (poster, counted) = (server.poster.clone(), Arc::clone(&ran));
+    let took = server.ask_conn(id, move |conn, _| {
+        let begun = Instant::now();
+        for _ in 0..MANY {
+            let counted = Arc::clone(&counted);
+            let posted = poster.post(ReactorId(0), move |_, _| _ = counted.fetch_add(1, Ordering::SeqCst));
+            assert!(posted.is_ok());
+            poster.resume(conn.id());
+            conn.resume();
+        }
+        begun.elapsed()
+    });
+    eventually("all have run", || ran.load(Ordering::SeqCst) == MANY);
+    // Looking through them each time took minutes.
+    assert!(took < Duration::from_secs(5), "{took:?}");
     server.stop();
 }
 

@@ -265,3 +265,53 @@ fn a_line_over_the_maximum_closes_with_the_reason_behind_the_answers_given_befor
         assert_eq!(messages, 2);
     }
 }
+
+/// Puts other bytes in the place of its input.
+struct Swapper(Sender<usize>);
+
+impl Swapper {
+    fn swap(&self, input: &mut Input<'_>) {
+        self.0.send(input.len()).unwrap();
+        *input = Input::new(Box::leak(Box::new([0; 100])));
+    }
+}
+
+impl Handler for Swapper {
+    type Session = ();
+
+    fn on_data(&mut self, _: &mut Conn<'_>, _: &mut (), input: &mut Input<'_>) -> Action {
+        self.swap(input);
+        Action::Continue
+    }
+
+    fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
+        unreachable!("nothing is a message")
+    }
+}
+
+impl Protocol for Swapper {
+    fn decode<'a>(&self, _: &mut u64, input: &mut Input<'a>) -> Result<Decoded<'a>, ProtocolError> {
+        self.swap(input);
+        Ok(Decoded::Need(1))
+    }
+
+    fn encode(&self, _: &Payload<'_>, _: &mut Output<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+#[test]
+fn input_that_was_put_in_anothers_place_uses_up_nothing() {
+    for is_raw in [true, false] {
+        let (told, lengths) = channel();
+        let framing = if is_raw { Framing::raw() } else { Framing::custom(Swapper(told.clone())) };
+        let listener = Listener::new("tcp://127.0.0.1:0").framing(framing);
+        let builder = one_listener(listener);
+        let server = Server::start(builder, move |_| Swapper(told.clone()));
+        let mut stream = connect(server.addr());
+        for sent in 1..=3 {
+            stream.write_all(b"x").unwrap();
+            assert_eq!(lengths.recv_timeout(LIMIT), Ok(sent), "raw: {is_raw}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod fixture;
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    os::unix::net::UnixStream,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -230,6 +231,46 @@ fn what_a_handler_that_never_ran_has_posted_is_dropped_and_may_ask_of_its_engine
     let error = within("the start fails", move || engine.unwrap().start().err()).unwrap();
     assert!(matches!(error, Error::FactoryPanicked { .. }), "{error}");
     assert_eq!(next_n(&wishes, 2), [false; 2]);
+}
+
+#[test]
+fn an_engine_that_never_ran_is_gone_for_its_handles_too() {
+    let (told, wishes) = channel();
+    let engine = local().reactors(2).mailbox(16).build(|_| Script::<()>::new()).unwrap();
+    let (handle, poster) = (engine.handle(), engine.poster());
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    handle.adopt(On::Any, ours).unwrap();
+    let wish = LastWish { handle: handle.clone(), told, panics: false };
+    assert!(poster.post(ReactorId(1), move |_, _| drop(wish)).is_ok());
+    drop(engine);
+    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "the socket was closed");
+    assert!(!next(&wishes));
+    for _ in 0..100 {
+        assert!(poster.post(ReactorId(0), |_, _| panic!("it never runs")).is_ok());
+    }
+    let dialled = handle.connect(On::Any, Connect::to("tcp://127.0.0.1:1"));
+    assert!(matches!(dialled, Err(Error::Stopping)), "{dialled:?}");
+    assert_eq!(handle.count(), 0);
+}
+
+#[test]
+fn whoever_drops_or_awaits_the_engine_on_its_own_thread_stops_it_and_waits_for_nobody() {
+    for awaits in [false, true] {
+        let engine = local().reactors(2).build(|_| Script::<()>::new()).unwrap();
+        let (handle, poster) = (engine.handle(), engine.poster());
+        let running = engine.start().unwrap();
+        let (told, outcome) = channel();
+        let posted = poster.post(ReactorId(0), move |_, _| {
+            let error = if awaits { running.join().err() } else { None };
+            tell(&told, error.map(|error| error.to_string()));
+        });
+        assert!(posted.is_ok());
+        let expected = "cannot wait for the engine on a thread of its own: deadlock";
+        assert_eq!(next(&outcome).as_deref(), awaits.then_some(expected));
+        eventually("it stops", || handle.connect(On::Any, Connect::to("tcp://127.0.0.1:1")).is_err());
+        assert_eq!(handle.stats().total().panics, 0);
+    }
 }
 
 #[test]

@@ -45,6 +45,8 @@ use crate::{
 /// ```
 pub struct Engine<H> {
     parts: Parts,
+    /// None yet; dropped with them, the engine stops.
+    threads: Threads,
     make: Arc<Factory<H>>,
 }
 
@@ -59,7 +61,7 @@ impl Engine<()> {
 
 impl<H: Handler> Engine<H> {
     pub(crate) fn new(parts: Parts, make: Arc<Factory<H>>) -> Self {
-        Engine { parts, make }
+        Engine { threads: Threads::new(&parts.shared), parts, make }
     }
 
     /// Where it listens, in the listeners' order; port 0 has become a real one.
@@ -184,10 +186,9 @@ impl<H: Handler> Engine<H> {
     /// # Errors
     /// A factory that panicked ([`Error::FactoryPanicked`]), or a thread the system refused; the others are stopped then.
     pub fn start(self) -> Result<Running> {
-        let Engine { parts, make } = self;
+        let Engine { parts, mut threads, make } = self;
         let Parts { shared, polls, acceptors, main_poll, main_acceptor, .. } = parts;
         let (made, was_made) = unbounded();
-        let mut threads = Threads::new(&shared);
         for (index, (poll, acceptor)) in polls.into_iter().zip(acceptors).enumerate() {
             let (go, wait) = bounded(1);
             let seat = Seat {
@@ -351,7 +352,6 @@ impl Seat {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
                 // A defect of ours: nobody may wait for a reactor that is gone.
                 shared.stop();
-                shared.reactors[reactor.index()].close();
                 resume_unwind(panic);
             }
         }

@@ -71,14 +71,20 @@ impl<H: Handler> Poster<H> {
     /// ```
     ///
     /// # Errors
-    /// [`MailboxFull`] with the closure. When the reactor has stopped, or there is none of that number, it is dropped.
+    /// [`MailboxFull`] with the closure. When the reactor has stopped, it is dropped.
+    ///
+    /// # Panics
+    /// When the engine has no reactor of that number: [`Handle::reactors`] tells how many there are.
     pub fn post<F>(&self, on: ReactorId, job: F) -> Result<(), MailboxFull<F>>
     where
         F: FnOnce(&mut H, &mut Reactor<'_>) + Send + 'static,
     {
-        let Some(reactor) = self.shared.reactor(on).filter(|reactor| !reactor.mailbox.is_closed()) else {
+        let reactors = &self.shared.reactors;
+        assert!(on.index() < reactors.len(), "reactor {on}: the engine has 0 to {}", reactors.len() - 1);
+        let reactor = &reactors[on.index()];
+        if reactor.mailbox.is_closed() {
             return Ok(());
-        };
+        }
         match self.reserve(on, reactor) {
             Some(place) => {
                 let job = Command::Post(Box::new(Job::<H>::Reactor(Box::new(job))));

@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, io,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -11,9 +11,13 @@ use signal_hook::{
     iterator,
 };
 
-use crate::{Error, Handle, Result, panics::panic_message, shared::Shared};
+use crate::{
+    Error, Handle, Result,
+    panics::panic_message,
+    shared::{ReactorShared, Shared},
+};
 
-/// An engine whose threads run. Dropping it stops it and waits for them.
+/// An engine whose threads run. Dropping it stops it and waits for them; on one of those threads it only stops it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -105,7 +109,8 @@ impl Running {
     /// ```
     ///
     /// # Errors
-    /// [`Error::System`] when one of its threads panicked, which is a defect of the engine.
+    /// [`Error::System`] when one of its threads panicked, which is a defect of the engine; at once, on one of those threads: it
+    /// cannot wait for itself. The engine is told to stop then.
     pub fn join(mut self) -> Result<()> {
         let outcome = self.threads.join();
         drop(self.signals.take());
@@ -116,13 +121,15 @@ impl Running {
 pub(crate) struct Threads {
     shared: Arc<Shared>,
     joins: Vec<JoinHandle<()>>,
+    /// They have ended, and been waited for.
+    are_over: bool,
     /// Dropped unsent, it sends the thread home.
     go: Vec<Sender<()>>,
 }
 
 impl Threads {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Threads { shared: Arc::clone(shared), joins: Vec::new(), go: Vec::new() }
+        Threads { shared: Arc::clone(shared), joins: Vec::new(), are_over: false, go: Vec::new() }
     }
 
     /// Has a thread wait until all are there.
@@ -144,23 +151,38 @@ impl Threads {
     }
 
     fn join(&mut self) -> Result<()> {
+        if self.have_this_one() {
+            let source = io::ErrorKind::Deadlock.into();
+            return Err(Error::System { what: "wait for the engine on a thread of its own", source });
+        }
         let mut outcome = Ok(());
         for join in self.joins.drain(..) {
             if let Err(panic) = join.join() {
-                let source = std::io::Error::other(panic_message(&*panic).to_owned());
+                let source = io::Error::other(panic_message(&*panic).to_owned());
                 outcome = Err(Error::System { what: "join a reactor's thread: it panicked", source });
             }
         }
+        self.are_over = true;
         outcome
+    }
+
+    fn have_this_one(&self) -> bool {
+        let this = thread::current().id();
+        self.joins.iter().any(|join| join.thread().id() == this)
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if !self.joins.is_empty() {
-            self.go.clear();
-            self.shared.stop();
-            let _ = self.join();
+        if self.are_over {
+            return;
+        }
+        self.go.clear();
+        self.shared.stop();
+        // On a thread of their own they are left to themselves.
+        if self.join().is_ok() {
+            // Of those that never ran, nobody has closed the mailboxes.
+            self.shared.reactors.iter().for_each(ReactorShared::close);
         }
     }
 }

@@ -191,31 +191,45 @@ impl Shared {
 /// as what they ask of their `Conn`.
 #[derive(Default)]
 pub(crate) struct Local {
-    commands: RefCell<VecDeque<Command>>,
-    waiting: Cell<usize>,
+    /// What asks something of connections alone, and what waits for the handler; each with its number.
+    prompt: RefCell<VecDeque<(u64, Command)>>,
+    posted: RefCell<VecDeque<(u64, Command)>>,
+    pushed: Cell<u64>,
+    popped: Cell<u64>,
 }
 
 impl Local {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.get() == 0
+        self.pushed.get() == self.popped.get()
     }
 
     pub(crate) fn push(&self, command: Command) {
-        self.commands.borrow_mut().push_back(command);
-        self.waiting.set(self.waiting.get() + 1);
+        let queue = if command.needs_no_handler() { &self.prompt } else { &self.posted };
+        queue.borrow_mut().push_back((self.pushed.get(), command));
+        self.pushed.set(self.pushed.get() + 1);
     }
 
-    fn pop(&self) -> Option<Command> {
-        self.pop_first(|_| true)
+    /// The first command.
+    pub(crate) fn pop(&self) -> Option<Command> {
+        let first =
+            |queue: &RefCell<VecDeque<(u64, Command)>>| queue.borrow().front().map(|(number, _)| *number);
+        let is_prompt = match (first(&self.prompt), first(&self.posted)) {
+            (Some(prompt), Some(posted)) => prompt < posted,
+            (prompt, _) => prompt.is_some(),
+        };
+        self.pop_of(if is_prompt { &self.prompt } else { &self.posted })
     }
 
-    /// The first command of which `wanted` says so.
-    pub(crate) fn pop_first(&self, wanted: impl Fn(&Command) -> bool) -> Option<Command> {
-        let mut commands = self.commands.borrow_mut();
-        let index = commands.iter().position(wanted)?;
-        self.waiting.set(self.waiting.get() - 1);
-        commands.remove(index)
+    /// The first command that needs no handler.
+    pub(crate) fn pop_prompt(&self) -> Option<Command> {
+        self.pop_of(&self.prompt)
+    }
+
+    fn pop_of(&self, queue: &RefCell<VecDeque<(u64, Command)>>) -> Option<Command> {
+        let (_, command) = queue.borrow_mut().pop_front()?;
+        self.popped.set(self.popped.get() + 1);
+        Some(command)
     }
 }
 
@@ -230,29 +244,35 @@ struct Current {
     local: Rc<Local>,
 }
 
-/// While it lives this thread is that reactor's. What was asked for and not carried out by its end is discarded then: not
-/// when the thread's own storage goes, where nobody may ask anything of an engine any more.
+/// While it lives this thread is that reactor's, and then nobody's: the reactor is gone, whether or not it ever ran. What was
+/// asked for and not carried out is discarded then, not when the thread's own storage goes: what closures captured may still
+/// ask something.
 #[must_use]
-pub(crate) struct Stay(Rc<Local>);
+pub(crate) struct Stay {
+    shared: Arc<Shared>,
+    reactor: ReactorId,
+    local: Rc<Local>,
+}
 
 /// Makes this thread that reactor's.
 pub(crate) fn enter(shared: &Arc<Shared>, reactor: ReactorId) -> Stay {
     let local = Rc::new(Local::default());
     let current = Current { engine: Arc::as_ptr(shared), reactor, local: Rc::clone(&local) };
     CURRENT.with_borrow_mut(|slot| *slot = Some(current));
-    Stay(local)
+    Stay { shared: Arc::clone(shared), reactor, local }
 }
 
 impl Stay {
     pub(crate) fn local(&self) -> Rc<Local> {
-        Rc::clone(&self.0)
+        Rc::clone(&self.local)
     }
 }
 
 impl Drop for Stay {
     fn drop(&mut self) {
         CURRENT.set(None);
-        while let Some(command) = self.0.pop() {
+        self.shared.reactors[self.reactor.index()].close();
+        while let Some(command) = self.local.pop() {
             command.discard();
         }
     }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use super::Conn;
-use crate::{ConnId, ListenerId, Tag, TlsInfo};
+use crate::{ConnId, ListenerId, Tag, TlsInfo, connection::Phase};
 
 /// # Who it is
 impl Conn<'_> {
@@ -289,6 +289,7 @@ impl Conn<'_> {
     /// assert_eq!(bench.handler().0, Some((false, Sent::Refused(Refusal::Closing))));
     /// ```
     pub fn is_open(&self) -> bool {
-        self.connection().is_some_and(|connection| connection.takes_output())
+        self.connection()
+            .is_some_and(|connection| connection.phase == Phase::Open || connection.takes_output())
     }
 }

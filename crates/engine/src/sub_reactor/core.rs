@@ -215,7 +215,7 @@ impl Core {
     #[cold]
     fn settle_all(&mut self) {
         let local = Rc::clone(&self.local);
-        while let Some(command) = local.pop_first(Command::needs_no_handler) {
+        while let Some(command) = local.pop_prompt() {
             self.went_past_the_queue(&command);
             self.carry_out(command);
         }
@@ -223,7 +223,7 @@ impl Core {
 
     /// This thread's own commands first, then the mailbox's.
     pub(super) fn next_command(&self, local: &Local) -> Option<Command> {
-        match local.pop_first(|_| true) {
+        match local.pop() {
             Some(command) => {
                 self.went_past_the_queue(&command);
                 Some(command)

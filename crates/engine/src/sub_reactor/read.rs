@@ -201,9 +201,11 @@ impl<H: Handler> Stage<H> {
     #[inline(always)]
     fn offer_data(&mut self, id: ConnId, frame: &mut [u8]) -> usize {
         self.core.stats.messages_in += 1;
+        let len = frame.len();
         let mut input = Input::new(frame);
         self.call(id, |handler, conn, session| handler.on_data(conn, session, &mut input));
-        input.len()
+        // It may have put another one in its place.
+        input.len().min(len)
     }
 
     /// A handler that has changed how the bytes are cut is offered what is left in the new way.
@@ -252,7 +254,8 @@ impl<H: Handler> Stage<H> {
             let state = &mut connection.protocol_state[0];
             let decoded = catch_unwind(AssertUnwindSafe(|| protocol.decode(state, &mut input)));
             let before = used;
-            used += left - input.len();
+            // It may have put another one in its place.
+            used += left.saturating_sub(input.len());
             match decoded {
                 Ok(Ok(Decoded::Message(_) | Decoded::Control(_))) if used == before => {
                     let error =
