@@ -354,6 +354,13 @@ impl Extras {
         self.under_way.get_or_insert_with(Box::default)
     }
 
+    /// Bytes that the allocator gets back with them, about.
+    pub(crate) fn weight(&self) -> usize {
+        let session = self.tls.as_ref().map_or(0, |_| Session::ABOUT);
+        let contexts = self.contexts.as_ref().map_or(0, |_| Contexts::ABOUT);
+        size_of::<Extras>() + session + contexts
+    }
+
     fn is_idle(&self) -> bool {
         let Extras { tag, peer, idle, timers, tls, contexts, subprotocol, under_way } = self;
         let has_own = *tag != Tag::default() || peer.is_some() || idle.is_some() || !timers.is_empty();

@@ -31,6 +31,8 @@ pub(super) const WHEEL_STEPS: usize = 4096;
 pub(super) const MOST_EVENTS: usize = 65_536;
 /// Buffer memory that is worth giving back when half of it is free, though nobody has left.
 pub(super) const MUCH: usize = 4 << 20;
+/// Bytes that are worth asking the allocator to part with.
+pub(super) const WORTH_TRIMMING: usize = 256 << 10;
 /// Storage of a message that is worth keeping for another one.
 pub(super) const LARGE: usize = 32 << 10;
 /// Chunks of 4,096 connections, and of 1,024 timers, given back in one turn, at most: the kernel takes each page by itself.

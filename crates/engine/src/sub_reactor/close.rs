@@ -226,6 +226,9 @@ impl Core {
             self.shared.fds.remove(fd.as_raw_fd());
         }
         self.forget_contexts(&connection);
+        if let Some(extras) = &connection.extras {
+            self.heap_freed += extras.weight();
+        }
         self.profiles.leave(connection.profile);
         self.shared.leave_address(&connection);
         let here = &self.shared.reactors[self.id.index()];

@@ -95,6 +95,8 @@ pub(crate) struct Core {
     pub(super) housekeeping: bool,
     /// Chunks of connections that it has given back so far.
     pub(super) chunks_freed: usize,
+    /// Bytes, about, that went to the allocator with connections that had more than most: TLS, a compression of their own.
+    pub(super) heap_freed: usize,
     /// To be taken out at the end of the turn.
     pub(super) detaching: Vec<ConnId>,
     /// Adopted, and to be opened, each with its first input.
@@ -165,6 +167,7 @@ impl Core {
             draining: None,
             housekeeping: false,
             chunks_freed: 0,
+            heap_freed: 0,
             detaching: Vec::new(),
             adopted: Vec::new(),
             watched: Watched::default(),

@@ -44,7 +44,9 @@ mod workshop;
 mod write;
 
 use self::{
-    bounds::{EVENTS, LATE_ROOM, MOST_EVENTS, MUCH, PIECE, TIDY_AFTER, TIMERS, TURN, WHEEL_STEPS},
+    bounds::{
+        EVENTS, LATE_ROOM, MOST_EVENTS, MUCH, PIECE, TIDY_AFTER, TIMERS, TURN, WHEEL_STEPS, WORTH_TRIMMING,
+    },
     due::Due,
     read_buffer::ReadBuffer,
     stage::Stage,
@@ -358,7 +360,7 @@ impl Core {
     fn plan_tidying(&mut self) {
         let is_worth_it =
             self.connections.has_spare_room() || self.pool.kept() > 0 || self.has_much_to_give_back();
-        let is_worth_it = is_worth_it || !self.spare_linear.is_empty();
+        let is_worth_it = is_worth_it || !self.spare_linear.is_empty() || self.heap_freed >= WORTH_TRIMMING;
         if !self.housekeeping && is_worth_it {
             self.housekeeping = true;
             self.schedule_chore(Due::Housekeeping, TIDY_AFTER);

@@ -321,14 +321,15 @@ impl<H: Handler> Stage<H> {
         }
         core.housekeeping = false;
         let freed = std::mem::take(&mut core.chunks_freed);
-        let (kept, much) = (core.pool.kept(), core.has_much_to_give_back());
+        let much = core.has_much_to_give_back();
+        let kept = core.pool.kept() + std::mem::take(&mut core.heap_freed);
         core.most = core.in_use();
         core.pool.trim(0);
         core.spare_queues.clear();
         core.spare_linear.clear();
         core.workshop.tidy();
         core.shrink_lists();
-        if freed > 0 || much || kept >= WORTH_TRIMMING {
+        if freed > 0 || much || kept >= bounds::WORTH_TRIMMING {
             core.shared.ask_to_trim();
         }
     }
@@ -336,6 +337,3 @@ impl<H: Handler> Stage<H> {
 
 /// How long a timer waits for a connect that is under way.
 const UNTIL_OPEN: Duration = Duration::from_millis(10);
-
-/// Bytes that are worth asking the allocator to part with.
-const WORTH_TRIMMING: usize = 256 << 10;

@@ -59,6 +59,11 @@ pub(crate) struct Contexts {
     pub(super) keeps_theirs: bool,
 }
 
+impl Contexts {
+    /// Bytes that they take, about.
+    pub(crate) const ABOUT: usize = 430 << 10;
+}
+
 /// What makes connections of one profile differ in how a payload is framed for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kindred {

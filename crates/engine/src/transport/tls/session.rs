@@ -178,6 +178,8 @@ impl Session {
 
     /// The most that is left of a record that is not whole (RFC 5246, 6.2.3; records of TLS 1.3 are smaller).
     pub const MAX_LEFT: usize = HEADER + 16 * 1024 + 2 * 1024;
+    /// Bytes that one takes when its handshake is over, about, whoever holds them.
+    pub const ABOUT: usize = 3 * 1024;
     /// The most that a client's handshake may come to.
     pub const MAX_HANDSHAKE: usize = 18 * 1024;
     /// The same where certificates are to be expected in it.
