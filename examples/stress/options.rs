@@ -23,7 +23,7 @@ use crate::{frames::LONGEST_HEADER, secure::Secure, target::Target, trust::Trust
 /// Exit code: 0 when every connection and every byte was as it should be, 1 when something was not, 2 for bad usage, 130
 /// when interrupted.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "stress")]
+#[command(name = "stress", args_override_self = true)]
 pub(crate) struct Options {
     /// The server: tcp or tls://HOST:PORT, ws or wss://HOST:PORT/PATH, unix:/PATH or unix:@NAME
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9000")]

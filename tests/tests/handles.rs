@@ -19,7 +19,8 @@ use std::{
 
 use fixture::*;
 use wheelhouse::{
-    Action, Audience, Builder, CloseReason, ConnId, Engine, Framing, Handle, Listener, ListenerId, ReactorId,
+    Action, Audience, Builder, CloseReason, ConnId, Engine, Framing, Handle, Listener, ListenerId, Poster,
+    ReactorId,
 };
 
 fn lines() -> Builder {
@@ -176,6 +177,27 @@ fn many_closures_that_wait_cost_a_callback_nothing() {
     // Looking through them each time took minutes.
     assert!(took < Duration::from_secs(5), "{took:?}");
     server.stop();
+}
+
+fn again(poster: Poster<Script>, on: ReactorId) {
+    let next = poster.clone();
+    assert!(poster.post(on, move |_, _| again(next, on)).is_ok());
+}
+
+#[test]
+fn closures_that_post_themselves_again_keep_nobody_out() {
+    for reuse_port in [false, true] {
+        let (server, ids) = telling_ids(lines().reuse_port(reuse_port));
+        for _ in 0..300 {
+            again(server.poster.clone(), ReactorId(0));
+        }
+        let (mut stream, id) = client(&server, &ids);
+        server.handle.send(id, "from outside").unwrap();
+        expect(&mut stream, b"from outside\n");
+        server.handle.finish(id);
+        assert_eq!(read_to_end(&mut stream), (Vec::new(), Ending::Eof));
+        server.stop();
+    }
 }
 
 /// Tells when it is dropped.

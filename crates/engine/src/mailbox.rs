@@ -255,6 +255,10 @@ impl Mailbox {
         self.receiver.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
     /// Says that the reactor is about to sleep. False when it must not: something has come. Announcing first and looking
     /// then is what keeps a wake-up from being lost: a sender puts in first and looks then.
     pub(crate) fn fall_asleep(&self) -> bool {

@@ -191,44 +191,43 @@ impl Shared {
 /// as what they ask of their `Conn`.
 #[derive(Default)]
 pub(crate) struct Local {
-    /// What asks something of connections alone, and what waits for the handler; each with its number.
-    prompt: RefCell<VecDeque<(u64, Command)>>,
-    posted: RefCell<VecDeque<(u64, Command)>>,
-    pushed: Cell<u64>,
-    popped: Cell<u64>,
+    /// What asks something of connections alone.
+    prompt: RefCell<VecDeque<Command>>,
+    /// What needs the handler.
+    posted: RefCell<VecDeque<Command>>,
+    waiting: Cell<usize>,
 }
 
 impl Local {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.pushed.get() == self.popped.get()
+        self.waiting.get() == 0
+    }
+
+    /// How many need the handler.
+    pub(crate) fn posted(&self) -> usize {
+        self.posted.borrow().len()
     }
 
     pub(crate) fn push(&self, command: Command) {
         let queue = if command.needs_no_handler() { &self.prompt } else { &self.posted };
-        queue.borrow_mut().push_back((self.pushed.get(), command));
-        self.pushed.set(self.pushed.get() + 1);
+        queue.borrow_mut().push_back(command);
+        self.waiting.set(self.waiting.get() + 1);
     }
 
-    /// The first command.
-    pub(crate) fn pop(&self) -> Option<Command> {
-        let first =
-            |queue: &RefCell<VecDeque<(u64, Command)>>| queue.borrow().front().map(|(number, _)| *number);
-        let is_prompt = match (first(&self.prompt), first(&self.posted)) {
-            (Some(prompt), Some(posted)) => prompt < posted,
-            (prompt, _) => prompt.is_some(),
-        };
-        self.pop_of(if is_prompt { &self.prompt } else { &self.posted })
-    }
-
-    /// The first command that needs no handler.
+    /// The next command that needs no handler.
     pub(crate) fn pop_prompt(&self) -> Option<Command> {
-        self.pop_of(&self.prompt)
+        self.pop(&self.prompt)
     }
 
-    fn pop_of(&self, queue: &RefCell<VecDeque<(u64, Command)>>) -> Option<Command> {
-        let (_, command) = queue.borrow_mut().pop_front()?;
-        self.popped.set(self.popped.get() + 1);
+    /// The next command that does.
+    pub(crate) fn pop_posted(&self) -> Option<Command> {
+        self.pop(&self.posted)
+    }
+
+    fn pop(&self, queue: &RefCell<VecDeque<Command>>) -> Option<Command> {
+        let command = queue.borrow_mut().pop_front()?;
+        self.waiting.set(self.waiting.get() - 1);
         Some(command)
     }
 }
@@ -272,7 +271,7 @@ impl Drop for Stay {
     fn drop(&mut self) {
         CURRENT.set(None);
         self.shared.reactors[self.reactor.index()].close();
-        while let Some(command) = self.local.pop() {
+        while let Some(command) = self.local.pop_prompt().or_else(|| self.local.pop_posted()) {
             command.discard();
         }
     }

@@ -97,6 +97,8 @@ pub(crate) struct Core {
     pub(super) chunks_freed: usize,
     /// Bytes, about, that went to the allocator with connections that had more than most: TLS, a compression of their own.
     pub(super) heap_freed: usize,
+    /// Commands of this round that are left.
+    round: Share,
     /// To be taken out at the end of the turn.
     pub(super) detaching: Vec<ConnId>,
     /// Adopted, and to be opened, each with its first input.
@@ -108,6 +110,13 @@ pub(crate) struct Core {
     pub(super) swept: usize,
     /// Who held most when last looked, the greatest last.
     pub(super) holders: Vec<(usize, ConnId)>,
+}
+
+/// How many commands of this thread's own, and of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    own: usize,
+    theirs: usize,
 }
 
 /// A connection to be closed at the end of the turn.
@@ -168,6 +177,7 @@ impl Core {
             housekeeping: false,
             chunks_freed: 0,
             heap_freed: 0,
+            round: Share::default(),
             detaching: Vec::new(),
             adopted: Vec::new(),
             watched: Watched::default(),
@@ -224,15 +234,23 @@ impl Core {
         }
     }
 
-    /// This thread's own commands first, then the mailbox's.
-    pub(super) fn next_command(&self, local: &Local) -> Option<Command> {
-        match local.pop() {
-            Some(command) => {
-                self.went_past_the_queue(&command);
-                Some(command)
-            }
-            None => self.mailbox().take(),
+    /// What this thread's callbacks have asked of connections, as soon as they have returned. Then in rounds: what they have
+    /// posted first, as much as there is at the time, then the mailbox's that was there by then. So nobody is overtaken by
+    /// what he has brought about, and closures that post others do not keep out the rest.
+    pub(super) fn next_command(&mut self, local: &Local) -> Option<Command> {
+        if self.round == Share::default() {
+            self.round = Share { own: local.posted(), theirs: self.mailbox().len() };
         }
+        let own = local.pop_prompt().or_else(|| {
+            self.round.own = self.round.own.checked_sub(1)?;
+            local.pop_posted()
+        });
+        if let Some(command) = own {
+            self.went_past_the_queue(&command);
+            return Some(command);
+        }
+        self.round.theirs = self.round.theirs.checked_sub(1)?;
+        self.mailbox().take()
     }
 
     /// A local command had a place in the mailbox that it did not use.
