@@ -82,8 +82,9 @@ sanitize-thread:
 		--skip sigterm_ --skip sigint_ --skip _signal_ --skip each_engine_of_a_process_hears_of_it \
 		--skip a_client_that_stays_is_closed_at_the_end_of_the_time $(ARGS)
 
-# What comes with the toolchain is built without a sanitizer, what is built here with one.
-SANITIZED = -Cunsafe-allow-abi-mismatch=sanitizer
+# What comes with the toolchain is built without a sanitizer, what is built here with one. Of system calls the sanitizers see
+# those that go through the C library.
+SANITIZED = -Cunsafe-allow-abi-mismatch=sanitizer --cfg=rustix_use_libc
 HOST = x86_64-unknown-linux-gnu
 # $(call needs,command that fails without it,what it is): says what to install, and installs nothing.
 needs = @RUSTUP_AUTO_INSTALL=0 $(1) >/dev/null 2>&1 || { echo "make $@ needs $(2)" >&2; exit 1; }

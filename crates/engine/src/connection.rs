@@ -183,6 +183,16 @@ impl Connection {
             && !self.is_securing()
     }
 
+    /// Whether what it is sent goes behind what is gathered for it: nothing waits before that, and no mark has to be looked up.
+    #[inline]
+    pub(crate) fn may_gather(&self) -> bool {
+        let is_special = Flags::SHUT_WANTED.union(Flags::SHUT).union(Flags::LOW_MARKS);
+        self.phase == Phase::Open
+            && !self.flags.intersects(is_special)
+            && self.outbound.is_none()
+            && !self.is_securing()
+    }
+
     /// Whether something comes before its first message.
     pub(crate) fn shakes_hands(&self) -> bool {
         self.flags.intersects(Flags::FRAMES.union(Flags::TLS))
@@ -212,8 +222,9 @@ impl Connection {
     /// Whether the next read goes into the shared buffer and to the handler, as nearly all do.
     #[inline]
     pub(crate) fn reads_plainly(&self) -> bool {
+        const SPECIAL: Flags = Flags::PAUSES.union(Flags::EOF).union(Flags::TLS).union(Flags::UNSERVED);
         self.phase == Phase::Open
-            && !self.flags.intersects(Flags::PAUSES.union(Flags::EOF).union(Flags::TLS))
+            && !self.flags.intersects(SPECIAL)
             && !matches!(self.inbound, Inbound::Linear(_))
     }
 

@@ -29,7 +29,8 @@ fn place(key: Key) -> (usize, usize) {
 /// A new connection goes to the lowest chunk with room, so that the higher ones empty themselves.
 pub(crate) struct Connections {
     reactor: ReactorId,
-    chunks: Vec<Option<Slab<Connection>>>,
+    /// One that was given back has no storage.
+    chunks: Vec<Slab<Connection>>,
     /// No chunk below this one has room.
     first_room: usize,
     len: usize,
@@ -48,13 +49,13 @@ impl Connections {
     #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&Connection> {
         let (chunk, slot) = place(key);
-        self.chunks.get(chunk)?.as_ref()?.get(slot)
+        self.chunks.get(chunk)?.get(slot)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Connection> {
         let (chunk, slot) = place(key);
-        self.chunks.get_mut(chunk)?.as_mut()?.get_mut(slot)
+        self.chunks.get_mut(chunk)?.get_mut(slot)
     }
 
     /// The connection of that name, unless another one has its slot by now.
@@ -86,20 +87,23 @@ impl Connections {
 
     /// Gives it a slot and a sequence number; hands it back when all slots are taken.
     pub(crate) fn insert(&mut self, mut connection: Connection) -> Result<ConnId, Connection> {
-        let has_room = |chunk: &Option<Slab<_>>| chunk.as_ref().is_none_or(|slab| slab.len() < CHUNK);
+        let has_room = |slab: &Slab<_>| slab.len() < CHUNK;
         let room = self.chunks.iter().skip(self.first_room).position(has_room);
         let chunk = room.map_or(self.chunks.len(), |position| self.first_room + position);
         if chunk << CHUNK_BITS >= ConnId::MAX_KEYS as usize {
             return Err(connection);
         }
         if chunk == self.chunks.len() {
-            self.chunks.push(None);
+            self.chunks.push(Slab::new());
         }
         connection.sequence = self.next;
         self.next = self.next.next();
         self.first_room = chunk;
         self.len += 1;
-        let slab = self.chunks[chunk].get_or_insert_with(|| Slab::with_capacity(CHUNK));
+        let slab = &mut self.chunks[chunk];
+        if slab.capacity() == 0 {
+            *slab = Slab::with_capacity(CHUNK);
+        }
         let sequence = connection.sequence;
         let key = Key((chunk << CHUNK_BITS | slab.insert(connection)) as u32);
         Ok(ConnId::new(self.reactor, key, sequence))
@@ -107,7 +111,7 @@ impl Connections {
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<Connection> {
         let (chunk, slot) = place(key);
-        let removed = self.chunks.get_mut(chunk)?.as_mut()?.try_remove(slot)?;
+        let removed = self.chunks.get_mut(chunk)?.try_remove(slot)?;
         self.first_room = self.first_room.min(chunk);
         self.len -= 1;
         Some(removed)
@@ -119,19 +123,21 @@ impl Connections {
         let (mut count, mut looks) = (0, 0);
         let (mut chunk, mut slot) = place(from);
         while let Some(slab) = self.chunks.get(chunk) {
-            let slots = if slab.as_ref().is_some_and(|slab| !slab.is_empty()) { CHUNK } else { 0 };
-            while slot < slots {
-                let key = Key((chunk << CHUNK_BITS | slot) as u32);
-                if count == found.len() || looks == LOOKS {
+            let slots = if slab.is_empty() { 0 } else { CHUNK };
+            let (begun, end) = (slot, slots.min(slot + LOOKS - looks));
+            while let Some(used) = (slot..end).find(|&slot| slab.contains(slot)) {
+                let key = Key((chunk << CHUNK_BITS | used) as u32);
+                if count == found.len() {
                     return (count, Some(key));
                 }
-                looks += 1;
-                slot += 1;
-                if self.get(key).is_some() {
-                    found[count] = key;
-                    count += 1;
-                }
+                found[count] = key;
+                count += 1;
+                slot = used + 1;
             }
+            if end < slots {
+                return (count, Some(Key((chunk << CHUNK_BITS | end) as u32)));
+            }
+            looks += end.saturating_sub(begun);
             (chunk, slot) = (chunk + 1, 0);
         }
         (count, None)
@@ -141,13 +147,11 @@ impl Connections {
     pub(crate) fn keys_from(&self, from: Key) -> impl Iterator<Item = Key> + '_ {
         let (first, slot) = place(from);
         let chunks = self.chunks.iter().enumerate().skip(first);
-        chunks.filter_map(|(index, slab)| slab.as_ref().map(|slab| (index, slab))).flat_map(
-            move |(index, slab)| {
-                let from = if index == first { slot } else { 0 };
-                let used = (from..CHUNK).filter(|&slot| slab.contains(slot));
-                used.map(move |slot| Key((index << CHUNK_BITS | slot) as u32))
-            },
-        )
+        chunks.filter(|(_, slab)| !slab.is_empty()).flat_map(move |(index, slab)| {
+            let from = if index == first { slot } else { 0 };
+            let used = (from..CHUNK).filter(|&slot| slab.contains(slot));
+            used.map(move |slot| Key((index << CHUNK_BITS | slot) as u32))
+        })
     }
 
     /// Whether there are chunks beside the lowest one, which may be empty by now.
@@ -160,13 +164,13 @@ impl Connections {
     pub(crate) fn shrink(&mut self, most: usize, mut also: impl FnMut(usize)) -> usize {
         let mut freed = 0;
         let chunks = self.chunks.iter_mut().enumerate().skip(1).rev();
-        let empty = chunks.filter(|(_, chunk)| chunk.as_ref().is_some_and(Slab::is_empty));
-        for (index, chunk) in empty.take(most) {
-            *chunk = None;
+        let empty = chunks.filter(|(_, slab)| slab.capacity() > 0 && slab.is_empty());
+        for (index, slab) in empty.take(most) {
+            *slab = Slab::new();
             also(index);
             freed += 1;
         }
-        while self.chunks.last().is_some_and(Option::is_none) {
+        while self.chunks.last().is_some_and(|slab| slab.capacity() == 0) {
             self.chunks.pop();
         }
         freed

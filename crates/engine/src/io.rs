@@ -11,9 +11,12 @@ use std::{
 
 use mio::{Poll, Token, unix::SourceFd};
 use nix::{
-    errno::Errno,
     libc,
     sys::socket::{self, MsgFlags, Shutdown, sockopt::GetStruct},
+};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
 };
 use socket2::SockRef;
 
@@ -64,8 +67,8 @@ impl Io {
     pub(crate) fn receive(&mut self, connection: &Connection, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Io::Kernel => {
-                let fd = raw(connection)?;
-                uninterrupted(|| socket::recv(fd, buffer, MsgFlags::empty()))
+                let fd = borrow(connection)?;
+                uninterrupted(|| recv(fd, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n))
             }
             Io::Simulated(simulator) => again(|| simulator.receive(connection.sequence, buffer)),
         }
@@ -76,8 +79,8 @@ impl Io {
     pub(crate) fn send(&mut self, connection: &Connection, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Io::Kernel => {
-                let fd = raw(connection)?;
-                uninterrupted(|| socket::send(fd, bytes, MsgFlags::MSG_NOSIGNAL))
+                let fd = borrow(connection)?;
+                uninterrupted(|| send(fd, bytes, SendFlags::NOSIGNAL))
             }
             Io::Simulated(simulator) => again(|| simulator.send(connection.sequence, &[IoSlice::new(bytes)])),
         }
@@ -226,13 +229,14 @@ fn raw(connection: &Connection) -> io::Result<i32> {
     borrow(connection).map(|fd| fd.as_raw_fd())
 }
 
-/// Makes a system call until no signal interrupts it.
+/// Makes a system call until no signal interrupts it. It is made without the C library, whose `recv` and `send` are where a
+/// thread may be cancelled: that takes two locked instructions before each call and behind it.
 #[inline(always)]
-fn uninterrupted(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
+fn uninterrupted(mut call: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Ok(n) => return Ok(n),
-            Err(Errno::EINTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -202,6 +202,26 @@ impl Header {
     }
 }
 
+/// Puts a final frame behind what is in `out`, unmasked: a server's message.
+///
+/// ```
+/// use wheelhouse_websocket::{Opcode, append_frame};
+///
+/// let mut out = Vec::new();
+/// append_frame(Opcode::Text, b"Hello", &mut out);
+/// append_frame(Opcode::Text, b"", &mut out);
+/// assert_eq!(out, b"\x81\x05Hello\x81\x00");
+/// ```
+#[inline]
+pub fn append_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+    match payload.len() {
+        // Most headers are two bytes, which are copied without a call.
+        len @ 0..126 => out.extend_from_slice(&[FIN | opcode.bits(), len as u8]),
+        len => out.extend_from_slice(Header::new(opcode, len, None).bytes()),
+    }
+    out.extend_from_slice(payload);
+}
+
 impl AsRef<[u8]> for Header {
     fn as_ref(&self) -> &[u8] {
         self.bytes()
@@ -225,6 +245,11 @@ mod tests {
         ];
         for (len, bytes) in cases {
             assert_eq!(Header::new(Opcode::Binary, len, None).bytes(), bytes);
+            if len <= 0x1_0000 {
+                let (payload, mut out) = (vec![7; len], b"before".to_vec());
+                append_frame(Opcode::Binary, &payload, &mut out);
+                assert_eq!(out, [b"before", bytes, &payload[..]].concat());
+            }
             let masked = Header::new(Opcode::Binary, len, Some(*b"key!"));
             let (first, rest) = masked.bytes().split_at(bytes.len());
             assert_eq!((first[1], rest), (bytes[1] | 0x80, &b"key!"[..]));

@@ -7,6 +7,7 @@ mod frame;
 mod head;
 mod mask;
 mod pass;
+mod plain;
 mod shift;
 mod state;
 mod utf8;
@@ -17,9 +18,10 @@ pub mod http;
 
 pub use self::{
     close::CloseCode,
-    frame::{Header, Opcode},
+    frame::{Header, Opcode, append_frame},
     mask::mask,
     pass::{Event, Left, Pass},
+    plain::Plain,
     state::{Role, Rules, State},
     violation::Violation,
 };

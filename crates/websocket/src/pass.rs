@@ -1,8 +1,8 @@
 use std::ops::Range;
 
-use crate::frame::{FIN, MASKED};
 use crate::head::{Head, Look};
 use crate::mask::turned;
+use crate::plain::Rule;
 use crate::shift::shift;
 use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close, mask, utf8};
 
@@ -166,11 +166,11 @@ impl<'r, 'b> Pass<'r, 'b> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
-        let found = match self.whole_message() {
-            Some(found) => found?,
-            None => self.advance()?,
-        };
-        match found {
+        if let Some((is_text, payload)) = self.plain_message() {
+            let payload = &mut self.bytes[payload];
+            return Ok(Some(Event::Message { is_text, is_compressed: false, payload }));
+        }
+        match self.advance()? {
             Found::Message { is_text, is_compressed, payload } => {
                 Ok(Some(Event::Message { is_text, is_compressed, payload: &mut self.bytes[payload] }))
             }
@@ -183,24 +183,6 @@ impl<'r, 'b> Pass<'r, 'b> {
                 Ok(Some(Event::Close(code, reason)))
             }
         }
-    }
-
-    /// Whether every byte has been used, and nothing of a message is there: [`finish`](Pass::finish) would leave nothing but
-    /// the state of a connection between messages.
-    ///
-    /// ```
-    /// use wheelhouse_websocket::{Pass, Role, Rules, State};
-    ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
-    /// let mut bytes = *b"\x81\x02hi\x81"; // a message, and the first byte of the next one
-    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes[..4]);
-    /// assert!(pass.next().is_ok_and(|event| event.is_some()) && pass.is_drained());
-    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
-    /// assert!(pass.next().is_ok_and(|event| event.is_some()) && !pass.is_drained());
-    /// ```
-    #[inline]
-    pub fn is_drained(&self) -> bool {
-        self.at == self.bytes.len() && self.state.is_between_messages()
     }
 
     /// Ends the pass, at any time: what is to be kept is moved together.
@@ -231,36 +213,14 @@ impl<'r, 'b> Pass<'r, 'b> {
         Left { from: base, to: to - (at - end), missing, state }
     }
 
-    /// The short way for what comes most: a small message, whole in one frame and not compressed. None is for
-    /// the [long way](Self::advance) to judge.
+    /// The short way; none is for the [long way](Self::advance) to judge.
     #[inline]
-    fn whole_message(&mut self) -> Option<Result<Found, Violation>> {
-        const TEXT: u8 = FIN | Opcode::Text.bits();
-        const BINARY: u8 = FIN | Opcode::Binary.bits();
-
-        let ahead = self.bytes.get_mut(self.at..)?;
-        let (&mut [first, second], rest) = ahead.split_first_chunk_mut()?;
-        let (is_masked, len) = (second & MASKED != 0, usize::from(second & !MASKED));
-        let is_plain = (first == TEXT || first == BINARY) && self.state.fragments == 0;
-        let is_allowed = is_masked == (self.rules.role == Role::Server) && len <= self.rules.max_message;
-        if !is_plain || !is_allowed || len >= 126 {
-            return None;
-        }
-        let (head, payload) = if is_masked {
-            let (&mut key, rest) = rest.split_first_chunk_mut()?;
-            let payload = rest.get_mut(..len)?;
-            mask(payload, key);
-            (6, payload)
-        } else {
-            (2, rest.get_mut(..len)?)
-        };
-        let is_text = first == TEXT;
-        if is_text && simdutf8::basic::from_utf8(payload).is_err() {
-            return Some(Err(self.fail(NOT_UTF8)));
-        }
+    fn plain_message(&mut self) -> Option<(bool, Range<usize>)> {
+        let rule = Rule::new(self.rules, self.state);
+        let (is_text, head, len) = rule.unmask(self.bytes.get_mut(self.at..)?)?;
         let start = self.at + head;
         self.at = start + len;
-        Some(Ok(Found::Message { is_text, is_compressed: false, payload: start..self.at }))
+        Some((is_text, start..self.at))
     }
 
     /// The long way, for all the rest: goes on to the next event, or to the end of the bytes.

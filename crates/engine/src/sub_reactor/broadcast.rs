@@ -63,7 +63,8 @@ impl Core {
         while done < SLICE
             && let Some(mut mass) = self.masses.pop_front()
         {
-            let (met, is_done) = self.advance_one(&mut mass);
+            let is_alone = self.masses.is_empty();
+            let (met, is_done) = self.advance_one(&mut mass, is_alone);
             match is_done {
                 true => self.finish_mass(&mass),
                 false => self.masses.push_front(mass),
@@ -77,8 +78,9 @@ impl Core {
         }
     }
 
-    /// One piece of one mass: how many it met, and whether it is done.
-    fn advance_one(&mut self, mass: &mut Mass) -> (usize, bool) {
+    /// One piece of one mass: how many it met, and whether it is done. Where it `is_alone` nothing more is in store for them,
+    /// and what they get leaves at once.
+    fn advance_one(&mut self, mass: &mut Mass, is_alone: bool) -> (usize, bool) {
         if let Work::Many { to, next, broadcast } = &mut mass.work {
             let range = *next..to.len().min(*next + PIECE);
             let met = range.len();
@@ -87,7 +89,7 @@ impl Core {
                 if !self.is_here(id) {
                     self.stats.late_commands += 1;
                 } else if mass.ahead.is_empty() || !mass.ahead.contains(&id.key()) {
-                    self.deliver(id.key(), broadcast);
+                    self.deliver(id.key(), broadcast, is_alone);
                 }
             }
             return (met, *next == to.len());
@@ -100,7 +102,7 @@ impl Core {
         let met = if next.is_some() && count < PIECE { SLICE } else { count };
         for &key in keys {
             if !self.came_later(key, mass) && (mass.ahead.is_empty() || !mass.ahead.contains(&key)) {
-                self.do_one(key, &mut mass.work);
+                self.do_one(key, &mut mass.work, is_alone);
             }
         }
         (met, next.is_none())
@@ -139,12 +141,12 @@ impl Core {
                     let first = *next + to[*next..].partition_point(|&named| named < id);
                     for _ in to[first..].iter().take_while(|&&named| named == id) {
                         mass.ahead.insert(key);
-                        self.deliver(key, broadcast);
+                        self.deliver(key, broadcast, false);
                     }
                 }
                 work @ (Work::Broadcast(_) | Work::Finish) if is_due && key >= mass.cursor => {
                     mass.ahead.insert(key);
-                    self.do_one(key, work);
+                    self.do_one(key, work, false);
                 }
                 _ => {}
             }
@@ -153,23 +155,26 @@ impl Core {
         self.masses = masses;
     }
 
-    fn do_one(&mut self, key: Key, work: &mut Work) {
+    fn do_one(&mut self, key: Key, work: &mut Work, is_alone: bool) {
         match work {
             Work::Finish => {
                 self.put_close(key, Some(CloseCode::GOING_AWAY), "");
                 self.finish_now(key);
             }
             Work::Shutdown => self.close(key, CloseReason::Shutdown),
-            Work::Broadcast(broadcast) | Work::Many { broadcast, .. } => self.deliver(key, broadcast),
+            Work::Broadcast(broadcast) | Work::Many { broadcast, .. } => {
+                self.deliver(key, broadcast, is_alone);
+            }
         }
     }
 
-    fn deliver(&mut self, key: Key, broadcast: &mut Broadcast) {
+    fn deliver(&mut self, key: Key, broadcast: &mut Broadcast, is_alone: bool) {
         let Some(connection) = self.connections.get(key) else { return };
         if connection.phase != Phase::Open || !connection.takes_output() {
             return;
         }
         let (profile, kind) = (connection.profile, connection.kindred());
+        let leaves_now = is_alone && connection.outbound.is_none();
         let is_meant = match broadcast.to {
             Audience::Open => true,
             Audience::Listener(listener) => {
@@ -188,22 +193,33 @@ impl Core {
             self.stats.sends_refused += 1;
             return;
         };
-        let sent = self.queue(key, Body::Counted(bytes));
+        let sent = match leaves_now {
+            true => self.write_alone(key, bytes),
+            false => self.queue(key, Body::Counted(bytes.clone())),
+        };
         self.stats.messages_out += u64::from(!matches!(sent, Sent::Refused(_)));
     }
 
     /// The broadcast as that kind of connection gets it; none when its protocol cannot carry it.
-    fn encoded_for(
+    fn encoded_for<'b>(
         &mut self,
         key: Key,
         profile: u16,
         kind: Kindred,
-        broadcast: &mut Broadcast,
-    ) -> Option<Bytes> {
-        let is_alike = |known: &&(u16, Kindred, Option<Bytes>)| known.0 == profile && known.1 == kind;
-        if let Some((_, _, encoded)) = broadcast.encoded.iter().find(is_alike) {
-            return encoded.clone();
+        broadcast: &'b mut Broadcast,
+    ) -> Option<&'b Bytes> {
+        let is_alike = |known: &(u16, Kindred, Option<Bytes>)| known.0 == profile && known.1 == kind;
+        let known = broadcast.encoded.iter().position(is_alike);
+        if known.is_none() {
+            let encoded = self.encode_for(key, profile, kind, broadcast);
+            broadcast.encoded.push((profile, kind, encoded));
         }
+        let (_, _, encoded) = known.map_or(broadcast.encoded.last(), |at| broadcast.encoded.get(at))?;
+        encoded.as_ref()
+    }
+
+    #[cold]
+    fn encode_for(&mut self, key: Key, profile: u16, kind: Kindred, broadcast: &Broadcast) -> Option<Bytes> {
         let encoded = match self.profiles.get(profile)?.frame() {
             Frame::Raw => match broadcast.payload.body() {
                 Body::Shared(bytes) | Body::Counted(bytes) => Some(self.account.hold(bytes.clone())),
@@ -223,7 +239,6 @@ impl Core {
         };
         // What it takes the pool may not lend.
         self.limit_pool();
-        broadcast.encoded.push((profile, kind, encoded.clone()));
         encoded
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, State, Violation, mask};
+use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, Plain, Rules, State, Violation, mask};
 
 use super::{Core, bounds::MUCH, read::Offered, send::CONTROL_ROOM, stage::Stage};
 use crate::{
@@ -15,29 +15,59 @@ use crate::{
 };
 
 impl<H: Handler> Stage<H> {
-    /// Offers the handler the messages of a slice of frames.
+    /// Offers the handler the messages of a slice of frames: those that most are by the short way, and from the first other
+    /// one on by the long way.
     pub(super) fn offer_frames(&mut self, id: ConnId, frame: &mut [u8], scratch: &mut Vec<u8>) -> Offered {
         let key = id.key();
         let len = frame.len();
-        let Some(connection) = self.core.connections.get_mut(key) else { return Offered::all(len) };
+        let Some(connection) = self.core.connections.get(key) else { return Offered::all(len) };
         let profile = connection.profile;
         let Some(Frame::Frames(frames)) = self.core.profiles.get(profile).map(|profile| profile.frame())
         else {
             return Offered::all(len);
         };
         let rules = frames.rules(connection.flags.contains(Flags::CLIENT));
+        let mut plain = Plain::new(&rules, State::from_words(connection.protocol_state), frame);
+        let goes_on = |c: &Connection| c.takes_input() && c.profile == profile;
+        while self.core.connections.get(key).is_some_and(goes_on)
+            && let Some((is_text, payload)) = plain.next()
+        {
+            let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
+            self.offer_message(id, Message::decoded(kind, payload, is_text));
+            if plain.is_empty() {
+                return Offered::all(len);
+            }
+        }
+        let rest = plain.rest();
+        let used = len - rest.len();
+        let left = self.offer_pass(id, profile, &rules, rest, scratch);
+        Offered { used: used + left.used, end: used + left.end, need: left.need }
+    }
+
+    /// The long way: large messages and those in fragments, compressed ones and control frames, and what breaks the rules.
+    #[inline(never)]
+    fn offer_pass(
+        &mut self,
+        id: ConnId,
+        profile: u16,
+        rules: &Rules,
+        frame: &mut [u8],
+        scratch: &mut Vec<u8>,
+    ) -> Offered {
+        let (key, len) = (id.key(), frame.len());
+        let Some(connection) = self.core.connections.get(key) else { return Offered::all(len) };
+        if connection.profile != profile {
+            // What follows is cut another way.
+            return Offered::but(len, len);
+        }
         let state = State::from_words(connection.protocol_state);
-        let was_between = state.is_between_messages();
-        let mut pass = Pass::new(&rules, state, frame);
+        let mut pass = Pass::new(rules, state, frame);
         let goes_on = |c: &Connection| c.takes_input() && c.profile == profile;
         while self.core.connections.get(key).is_some_and(goes_on) {
             match pass.next() {
                 Ok(Some(Event::Message { is_text, is_compressed: false, payload })) => {
                     let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
                     self.offer_message(id, Message::decoded(kind, payload, is_text));
-                    if was_between && pass.is_drained() {
-                        return Offered::all(len);
-                    }
                 }
                 Ok(Some(event)) => self.offer_event(id, event, rules.max_message, scratch),
                 Ok(None) => break,
@@ -149,24 +179,12 @@ impl Core {
     }
 
     /// A message as one frame.
-    pub(super) fn send_message(
-        &mut self,
-        key: Key,
-        flags: Flags,
-        is_corked: bool,
-        payload: Payload<'_>,
-    ) -> Sent {
+    pub(super) fn send_message(&mut self, key: Key, flags: Flags, payload: Payload<'_>) -> Sent {
         let Some(opcode) = opcode_of(&payload) else { return Sent::Refused(Refusal::NotEncodable) };
-        let len = payload.bytes().len();
         if flags.intersects(Flags::CLIENT.union(Flags::DEFLATES)) {
             return self.send_specially(key, opcode, payload);
         }
-        let header = Header::new(opcode, len, None);
-        if is_corked && self.cork.has_room(len + 14) {
-            self.cork.bytes.extend_from_slice(header.bytes());
-            self.cork.bytes.extend_from_slice(payload.bytes());
-            return Sent::Accepted;
-        }
+        let header = Header::new(opcode, payload.bytes().len(), None);
         self.queue_framed(key, header.bytes(), payload.into_body())
     }
 
@@ -197,6 +215,7 @@ const fn most_deflated(len: usize) -> usize {
 }
 
 /// What a payload is as a frame; none when it can be none.
+#[inline]
 pub(super) fn opcode_of(payload: &Payload<'_>) -> Option<Opcode> {
     match payload.kind() {
         Kind::BINARY => Some(Opcode::Binary),

@@ -44,7 +44,7 @@ impl Offered {
     }
 
     /// All but so many bytes, which nobody can use without more.
-    fn but(left: usize, len: usize) -> Self {
+    pub(super) fn but(left: usize, len: usize) -> Self {
         Offered { used: len - left, end: len, need: left + 1 }
     }
 
@@ -72,7 +72,6 @@ impl<H: Handler> Stage<H> {
             self.core.catch_up(id.key());
         }
         self.core.cork(id.key());
-        self.serve_kept(id, buffer);
         while let Step::More(n) = self.read_once(id, buffer) {
             if n < budget {
                 budget -= n;
@@ -96,7 +95,13 @@ impl<H: Handler> Stage<H> {
         let core = &mut self.core;
         let Some(connection) = core.connections.get_mut(id.key()) else { return Step::Done };
         if !connection.reads_plainly() {
-            return match connection.flags.contains(Flags::TLS) {
+            let flags = connection.flags;
+            if flags.contains(Flags::UNSERVED) && connection.takes_input() {
+                // What waited while the connection was paused comes before what is read next.
+                self.offer_kept(id, buffer);
+                return Step::More(0);
+            }
+            return match flags.contains(Flags::TLS) {
                 true => self.read_sealed(id, buffer),
                 false => self.read_specially(id, buffer),
             };
@@ -280,10 +285,11 @@ impl<H: Handler> Stage<H> {
         }
     }
 
-    #[inline]
+    /// To a connection that was seen to take input just now.
+    #[inline(always)]
     pub(super) fn offer_message(&mut self, id: ConnId, message: Message<'_>) {
         self.core.stats.messages_in += 1;
-        let action = self.call(id, |handler, conn, session| handler.on_message(conn, session, message));
+        let action = self.call_open(id, |handler, conn, session| handler.on_message(conn, session, message));
         if action == Some(Action::Hold) {
             self.core.hold(id.key(), message.kind(), message.bytes());
         }
@@ -298,15 +304,7 @@ impl<H: Handler> Stage<H> {
         self.call(id, |handler, conn, session| handler.on_control(conn, session, control));
     }
 
-    /// What waited while the connection was paused comes before what is read next.
-    #[inline]
-    fn serve_kept(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
-        let Some(connection) = self.core.connections.get(id.key()) else { return };
-        if connection.flags.contains(Flags::UNSERVED) && connection.takes_input() {
-            self.offer_kept(id, buffer);
-        }
-    }
-
+    /// Offers what was kept for a connection that takes input again.
     #[cold]
     fn offer_kept(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
         let key = id.key();

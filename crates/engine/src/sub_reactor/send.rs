@@ -5,9 +5,9 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use wheelhouse_websocket::Opcode;
+use wheelhouse_websocket::{Header, Opcode, append_frame};
 
-use super::{Core, cork::CORK};
+use super::{Core, cork::CORK, frames::opcode_of};
 use crate::{
     CloseReason, Control, Kind, Payload, Policy, Refusal, Sent,
     connection::{Connection, Flags, Phase},
@@ -35,24 +35,59 @@ impl Core {
     /// The same, whatever mass work is in store.
     #[inline]
     pub(super) fn send_now(&mut self, key: Key, payload: Payload<'_>) -> Sent {
-        let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
-        let flags = connection.flags;
-        let is_raw = flags.contains(Flags::RAW);
-        let is_corked = self.cork.is_of(key)
-            && connection.outbound.is_none()
-            && connection.phase == Phase::Open
-            && !connection.flags.contains(Flags::LOW_MARKS)
-            && payload.bytes().len() < DIRECT
-            && self.cork.has_room(payload.bytes().len());
-        let sent = match (is_raw, is_corked) {
-            (true, true) => {
-                self.cork.bytes.extend_from_slice(payload.bytes());
-                Sent::Accepted
+        if self.gather(key, &payload) {
+            self.stats.messages_out += 1;
+            return Sent::Accepted;
+        }
+        self.send_otherwise(key, payload)
+    }
+
+    /// The short way of what is sent most, a small answer to whom is being served: behind what is in the cork already. False
+    /// where it has to go another way.
+    #[inline]
+    fn gather(&mut self, key: Key, payload: &Payload<'_>) -> bool {
+        let bytes = payload.bytes();
+        let Some(flags) = self.corked_flags(key, bytes.len()) else { return false };
+        if flags.contains(Flags::FRAMES) {
+            if flags.intersects(Flags::CLIENT.union(Flags::DEFLATES)) {
+                return false;
             }
-            (true, false) => self.queue(key, payload.into_body()),
-            _ if flags.contains(Flags::FRAMES) => self.send_message(key, flags, is_corked, payload),
-            (false, true) => self.encode_into_cork(key, connection.profile, &payload),
-            (false, false) => self.encode_and_queue(key, connection.profile, &payload),
+            let Some(opcode) = opcode_of(payload) else { return false };
+            append_frame(opcode, bytes, &mut self.cork.bytes);
+            return true;
+        }
+        if flags.contains(Flags::RAW) {
+            self.cork.bytes.extend_from_slice(bytes);
+            return true;
+        }
+        false
+    }
+
+    /// The flags of a connection that is being served, where a payload of that size and what frames it may join what is
+    /// gathered for it.
+    #[inline]
+    fn corked_flags(&self, key: Key, len: usize) -> Option<Flags> {
+        let connection = self.connections.get(key)?;
+        let may_join = self.cork.is_of(key)
+            && connection.may_gather()
+            && len < DIRECT
+            && self.cork.has_room(len + Header::MAX);
+        may_join.then_some(connection.flags)
+    }
+
+    /// What is not simply gathered.
+    #[inline(never)]
+    fn send_otherwise(&mut self, key: Key, payload: Payload<'_>) -> Sent {
+        let Some(connection) = self.connections.get(key).filter(|c| c.takes_output()) else { return GONE };
+        let (flags, profile) = (connection.flags, connection.profile);
+        let sent = if flags.contains(Flags::RAW) {
+            self.queue(key, payload.into_body())
+        } else if flags.contains(Flags::FRAMES) {
+            self.send_message(key, flags, payload)
+        } else if self.corked_flags(key, payload.bytes().len()).is_some() {
+            self.encode_into_cork(key, profile, &payload)
+        } else {
+            self.encode_and_queue(key, profile, &payload)
         };
         self.stats.messages_out += u64::from(!sent.is_refused());
         sent
@@ -264,7 +299,7 @@ impl Core {
     }
 
     /// How full the queue is after a send; pauses reading when it is above the high mark.
-    fn level(&mut self, key: Key) -> Sent {
+    pub(super) fn level(&mut self, key: Key) -> Sent {
         if !self.pause_above_high(key) {
             return Sent::Accepted;
         }

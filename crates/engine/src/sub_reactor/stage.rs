@@ -51,8 +51,19 @@ impl<H: Handler> Stage<H> {
         id: ConnId,
         callback: impl FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) -> Action,
     ) -> Option<Action> {
+        self.core.connections.get(id.key()).filter(|c| c.phase == Phase::Open)?;
+        self.call_open(id, callback)
+    }
+
+    /// The same of a connection that was seen to be open just now.
+    #[inline(always)]
+    pub(super) fn call_open(
+        &mut self,
+        id: ConnId,
+        callback: impl FnOnce(&mut H, &mut Conn<'_>, &mut H::Session) -> Action,
+    ) -> Option<Action> {
         let key = id.key();
-        self.core.connections.get(key).filter(|c| c.phase == Phase::Open)?;
+        debug_assert!(self.core.connections.get(key).is_some_and(|c| c.phase == Phase::Open));
         let session = self.sessions.get_mut(key)?;
         let (handler, mut conn) = (&mut self.handler, Conn::new(&mut self.core, key, id));
         match catch_unwind(AssertUnwindSafe(|| callback(handler, &mut conn, session))) {

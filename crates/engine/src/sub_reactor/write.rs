@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
+use bytes::Bytes;
+
 use super::{Core, bounds::SLICE};
 use crate::{
     CloseReason, Sent,
@@ -86,6 +88,25 @@ impl Core {
         let place = if owns_cork { &mut self.cork.bytes } else { &mut self.joined };
         *place = corked;
         sent
+    }
+
+    /// Writes a message of many receivers, before which nothing waits here; what the kernel does not take is queued.
+    pub(super) fn write_alone(&mut self, key: Key, bytes: &Bytes) -> Sent {
+        let Some(connection) = self.connections.get(key) else { return GONE };
+        let limit = self.profiles.get(connection.profile).map_or(0, |profile| profile.rules.marks.limit);
+        if connection.flags.contains(Flags::TLS) || bytes.len() > limit {
+            return self.queue(key, Body::Counted(bytes.clone()));
+        }
+        let written = self.io.send(connection, bytes);
+        match self.wrote(key, written, 0) {
+            None => GONE,
+            Some(n) if n == bytes.len() => Sent::Accepted,
+            Some(n) => {
+                let queued = self.enqueue_sealed(key, Body::Counted(bytes.slice(n..)));
+                self.blocked(key);
+                if queued.is_refused() { queued } else { self.level(key) }
+            }
+        }
     }
 
     /// Writes bytes that are sealed; what the kernel does not take is queued.

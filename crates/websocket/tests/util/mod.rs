@@ -5,7 +5,7 @@
 
 use std::mem::take;
 
-use wheelhouse_websocket::{Event, Left, Pass, Role, Rules, State, mask};
+use wheelhouse_websocket::{Event, Left, Pass, Plain, Role, Rules, State, mask};
 
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV1: u8 = 0x40;
@@ -118,7 +118,16 @@ impl End {
             let was_over = self.state.is_over();
             let mut slice = take(&mut self.kept);
             slice.append(&mut news);
-            let (mut seen, mut pass) = (Vec::new(), Pass::new(&self.rules, self.state, &mut slice));
+            let (mut seen, len) = (Vec::new(), slice.len());
+            let mut plain = Plain::new(&self.rules, self.state, &mut slice);
+            while !self.is_slow
+                && let Some((is_text, payload)) = plain.next()
+            {
+                seen.push(Seen::from(Event::Message { is_text, is_compressed: false, payload }));
+            }
+            let rest = plain.rest();
+            let used = len - rest.len();
+            let mut pass = Pass::new(&self.rules, self.state, rest);
             loop {
                 match pass.next() {
                     Ok(Some(event)) => seen.push(Seen::from(event)),
@@ -134,8 +143,8 @@ impl End {
                 }
             }
             let Left { from, to, missing, state } = pass.finish();
-            slice.truncate(to);
-            slice.drain(..from);
+            slice.truncate(used + to);
+            slice.drain(..used + from);
             self.kept = slice;
             (self.missing, self.state) = (missing, state);
             assert!(missing > 0, "a frame that lacks nothing");
