@@ -11,7 +11,7 @@ use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close, mask, utf8}
 /// ```
 /// use wheelhouse_websocket::{CloseCode, Event, Pass, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+/// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
 /// let mut bytes = *b"\x81\x02hi\x88\x05\x03\xe9bye";
 /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
 /// let Some(Event::Message { is_text: true, payload, .. }) = pass.next()? else { panic!("a text came") };
@@ -52,7 +52,7 @@ pub enum Event<'a> {
 /// ```
 /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Client, max_message: 1 << 20, max_fragments: 1024 };
+/// let rules = Rules { role: Role::Client, max_message: 1 << 20, max_frame: 1 << 20, max_fragments: 1024 };
 ///
 /// // A fragment, a ping in between, and the beginning of the last fragment.
 /// let mut bytes = b"\x01\x06Hello,\x89\x00\x80\x06 wor".to_vec();
@@ -85,7 +85,7 @@ pub struct Pass<'r, 'b> {
 /// ```
 /// use wheelhouse_websocket::{Pass, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+/// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
 /// let mut bytes = *b"\x8a\x00\x82\x0512"; // a pong, and the beginning of a frame of five bytes
 /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
 /// while pass.next()?.is_some() {}
@@ -121,7 +121,7 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// ```
     /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let (mut state, mut kept) = (State::new(false), Vec::new());
     /// for read in [&b"\x89"[..], b"\x02h", b"i"] { // a ping, byte by byte
     ///     kept.extend_from_slice(read);
@@ -147,7 +147,7 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// ```
     /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut bytes = *b"\x89\x01a\x89\x01b\x83\x00\x89\x01c"; // two pings, a reserved opcode, a ping
     /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
     /// assert_eq!(pass.next(), Ok(Some(Event::Ping(b"a"))));
@@ -191,7 +191,7 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// ```
     /// use wheelhouse_websocket::{Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut bytes = *b"\x81\x02hi\x81"; // a message, and the first byte of the next one
     /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes[..4]);
     /// assert!(pass.next().is_ok_and(|event| event.is_some()) && pass.is_drained());
@@ -208,7 +208,7 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// ```
     /// use wheelhouse_websocket::{Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut bytes = *b"\x01\x03Hel\x00\x01l\x80\x04"; // two fragments, and the header of the last one
     /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
     /// assert_eq!(pass.next(), Ok(None));
@@ -243,6 +243,7 @@ impl<'r, 'b> Pass<'r, 'b> {
         let (is_masked, len) = (second & MASKED != 0, usize::from(second & !MASKED));
         let is_plain = (first == TEXT || first == BINARY) && self.state.fragments == 0;
         let is_allowed = is_masked == (self.rules.role == Role::Server) && len <= self.rules.max_message;
+        debug_assert!(len >= 126 || len <= self.rules.longest());
         if !is_plain || !is_allowed || len >= 126 {
             return None;
         }

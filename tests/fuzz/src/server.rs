@@ -134,6 +134,10 @@ impl Plan {
         if self.has(6) { 125 } else { 4096 }
     }
 
+    fn max_frame(&self) -> usize {
+        if self.has(11) { 200 } else { self.max_message() }
+    }
+
     fn max_fragments(&self) -> usize {
         if self.has(7) { 2 } else { 1024 }
     }
@@ -145,6 +149,7 @@ impl Plan {
     fn listener(&self) -> Listener {
         let mut socket = WebSocket::new()
             .max_message(self.max_message())
+            .max_frame(self.max_frame())
             .max_fragments(self.max_fragments())
             .max_controls(self.max_controls())
             .max_head(1024)
@@ -199,6 +204,7 @@ impl Plan {
         let rules = Rules {
             role: Role::Server,
             max_message: self.max_message(),
+            max_frame: self.max_frame(),
             max_fragments: self.max_fragments() as u32,
         };
         let came = seen(rules, State::new(has_deflate), [&sent[request..]].into_iter(), false);
