@@ -4,7 +4,7 @@ use crate::frame::{FIN, MASKED};
 use crate::head::{Head, Look};
 use crate::mask::turned;
 use crate::shift::shift;
-use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close, mask, utf8};
+use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close_payload, mask, utf8};
 
 /// What a peer sent.
 ///
@@ -179,7 +179,7 @@ impl<'r, 'b> Pass<'r, 'b> {
             Found::Control(Opcode::Pong, payload) => Ok(Some(Event::Pong(&self.bytes[payload]))),
             Found::Control(_, payload) => {
                 self.end();
-                let (code, reason) = close::read(&self.bytes[payload])?;
+                let (code, reason) = close_payload::read(&self.bytes[payload])?;
                 Ok(Some(Event::Close(code, reason)))
             }
         }
