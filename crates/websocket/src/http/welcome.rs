@@ -155,7 +155,8 @@ fn parse_head(head: &[u8]) -> Result<Vec<httparse::Header<'_>>, NotWelcome> {
     }
     match (parsed.code, parsed.version) {
         (Some(101), Some(1)) => {}
-        (Some(101), _) => return Err(NotWelcome::Malformed("a 101 of HTTP/1.0")),
+        // RFC 9110, 15.2: HTTP/1.0 knows none of them.
+        (Some(100..=199), Some(0)) => return Err(NotWelcome::Malformed("a 1xx of HTTP/1.0")),
         (status, _) => return Err(NotWelcome::Status(status.unwrap_or_default())),
     }
     let found = parsed.headers.len();
