@@ -35,7 +35,7 @@ autobahn: ## Run the Autobahn suite against the echo server (ARGS=quick, 8 s; co
 	tests/autobahn/run $(ARGS)
 
 # What it finds goes to target/fuzz; how it gets from there into the tests, tests/fuzz/README.md says.
-fuzz: ## Fuzz TARGET=frames (deflate, handshake, server) for SECONDS=600 (nightly and cargo-fuzz)
+fuzz: ## Fuzz TARGET=frames (deflate, handshake, server, client) for SECONDS=600 (nightly and cargo-fuzz)
 	$(call needs,$(CARGO) +nightly fuzz --version,the nightly toolchain and cargo-fuzz: cargo install cargo-fuzz)
 	@mkdir -p target/fuzz/found/$(TARGET)
 	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz/targets --target-dir target/fuzz $(TARGET) \

@@ -42,6 +42,9 @@ struct Options {
     /// The largest message of a WebSocket; 1 MiB by default
     #[arg(long, value_name = "BYTES")]
     max_message: Option<usize>,
+    /// The largest frame of one; by default as large as the message
+    #[arg(long, value_name = "BYTES")]
+    max_frame: Option<usize>,
     /// The most fragments of one; 1,024 by default
     #[arg(long, value_name = "N")]
     max_fragments: Option<usize>,
@@ -112,9 +115,11 @@ fn engine(options: &Options) -> Result<Engine<Echo>, AnyError> {
 
 /// What would do nothing is told, or a load would measure something else than was meant.
 fn check(options: &Options) -> Result<(), AnyError> {
-    let is_limited = options.max_message.is_some() || options.max_fragments.is_some();
+    let limits = [options.max_message, options.max_frame, options.max_fragments];
+    let is_limited = limits.iter().any(Option::is_some);
     if (options.deflate || is_limited) && !options.listen.iter().any(|url| is_websocket(url)) {
-        let told = "--deflate, --max-message and --max-fragments: only with a --listen ws:// or wss://";
+        let told =
+            "--deflate, --max-message, --max-frame and --max-fragments: only with a --listen ws:// or wss://";
         return Err(BadUsage(told.to_owned()).into());
     }
     Ok(())
@@ -134,6 +139,9 @@ fn echoing(options: &Options, url: &str, tls: Option<&Tls>) -> Listener {
     }
     if let Some(bytes) = options.max_message {
         socket = socket.max_message(bytes);
+    }
+    if let Some(bytes) = options.max_frame {
+        socket = socket.max_frame(bytes);
     }
     if let Some(fragments) = options.max_fragments {
         socket = socket.max_fragments(fragments);

@@ -92,7 +92,7 @@ fn bad_usage_is_told_by_the_engine_in_its_own_words() {
         (&["--reactors", "0"][..], "error: option `reactors`: 0 is not allowed; allowed: 1 to 256 threads\n"),
         (
             &["--deflate"],
-            "error: --deflate, --max-message and --max-fragments: only with a --listen ws:// or wss://\n",
+            "error: --deflate, --max-message, --max-frame and --max-fragments: only with a --listen ws:// or wss://\n",
         ),
         (
             &["--listen", "tcp://127.0.0.1"],

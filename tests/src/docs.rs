@@ -116,7 +116,7 @@ mod tests {
         let is_of_memory = |option: &OptionInfo| option.unit.starts_with("bytes");
         let is_of_sockets = |option: &OptionInfo| {
             option.name.starts_with("deflate")
-                || ["message", "fragments", "controls", "head", "headers"]
+                || ["message", "frame", "fragments", "controls", "head", "headers"]
                     .iter()
                     .any(|what| option.name.strip_prefix("max_") == Some(what))
         };

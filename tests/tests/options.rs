@@ -52,6 +52,7 @@ fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
         "heartbeat every" => builder.listen(heart(time, time + Duration::from_millis(1))),
         "heartbeat timeout" => builder.listen(heart(Duration::from_millis(1), time)),
         "max_message" => builder.listen(web(WebSocket::new().max_message(n))),
+        "max_frame" => builder.listen(web(WebSocket::new().max_frame(n))),
         "max_fragments" => builder.listen(web(WebSocket::new().max_fragments(n))),
         "max_controls" => builder.listen(web(WebSocket::new().max_controls(n))),
         "max_head" => builder.listen(web(WebSocket::new().max_head(n))),

@@ -216,7 +216,8 @@ impl Connect {
         self
     }
 
-    /// TLS under whatever is spoken: `tls://` and `wss://` need it. See [`Conn::tls`](crate::Conn::tls).
+    /// TLS under whatever is spoken: `tls://` and `wss://` need it. See [`Conn::tls`](crate::Conn::tls). A WebSocket offers
+    /// the server `http/1.1` by ALPN, unless [told otherwise](crate::TlsClientBuilder::alpn).
     pub fn tls(mut self, tls: TlsClient) -> Self {
         self.tls = Some(tls);
         self
@@ -249,7 +250,11 @@ impl Connect {
             });
         }
         let address = self.check(url.address)?;
-        Ok(Plan { address, framing, rules, hello, tls: self.tls.clone() })
+        let tls = match &self.tls {
+            Some(tls) if hello.is_some() => Some(tls.for_web()),
+            other => other.clone(),
+        };
+        Ok(Plan { address, framing, rules, hello, tls })
     }
 
     fn check(&self, address: Address) -> Result<Address> {

@@ -361,6 +361,7 @@ pub trait Handler: Sized + 'static {
     /// # }
     ///
     /// let mut bench = Bench::new(|_| Fragile(0)); // panics at every message
+    /// bench.bear_panics();
     /// let (unlucky, other) = (bench.open(Framing::raw()), bench.open(Framing::raw()));
     /// bench.input(unlucky, b"boom");
     /// assert_eq!(bench.closed(unlucky), Some(&CloseReason::Panic));

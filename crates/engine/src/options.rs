@@ -113,6 +113,7 @@ options! {
     HEARTBEAT_EVERY = "heartbeat every", "ms", None, 1, DAYS_24;
     HEARTBEAT_TIMEOUT = "heartbeat timeout", "ms", None, 2, DAYS_24;
     MAX_MESSAGE = "max_message", "bytes per message", Some(MIB), 125, 64 * MIB;
+    MAX_FRAME = "max_frame", "bytes per frame", None, 125, 64 * MIB;
     MAX_FRAGMENTS = "max_fragments", "frames per message", Some(1024), 1, MIB;
     MAX_CONTROLS = "max_controls", "control frames per second", Some(100), 1, 65_535;
     MAX_HEAD = "max_head", "bytes per request", Some(16 * KIB), 256, 16 * MIB;

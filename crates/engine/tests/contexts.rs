@@ -74,7 +74,7 @@ fn a_message_that_was_refused_is_in_nobodys_window() {
     send(&mut bench, peer, noise(last));
     wire.extend(bench.output(peer));
 
-    let rules = Rules { role: Role::Client, max_message: 1 << 20, max_fragments: 1 };
+    let rules = Rules { role: Role::Client, max_message: 1 << 20, max_frame: 1 << 20, max_fragments: 1 };
     let mut pass = Pass::new(&rules, State::new(true), &mut wire);
     let mut inflator = Inflator::new(15);
     let mut came = Vec::new();

@@ -52,6 +52,9 @@ impl Head {
         if !opcode.is_control() && len > rules.room(state.joined()) as u64 {
             return Err(Violation::too_big("a message is larger than what is taken"));
         }
+        if len > rules.longest() as u64 {
+            return Err(Violation::too_big("a frame is larger than what is taken"));
+        }
         let len = len as usize;
 
         if bytes.len() < size {

@@ -40,6 +40,7 @@ mod field;
 mod head;
 mod hello;
 mod invalid;
+mod offer;
 mod refused;
 mod request;
 mod status;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod close;
+mod close_payload;
 mod frame;
 mod head;
 mod mask;

@@ -4,14 +4,14 @@ use crate::head::{Head, Look};
 use crate::mask::turned;
 use crate::plain::Rule;
 use crate::shift::shift;
-use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close, mask, utf8};
+use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close_payload, mask, utf8};
 
 /// What a peer sent.
 ///
 /// ```
 /// use wheelhouse_websocket::{CloseCode, Event, Pass, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+/// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
 /// let mut bytes = *b"\x81\x02hi\x88\x05\x03\xe9bye";
 /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
 /// let Some(Event::Message { is_text: true, payload, .. }) = pass.next()? else { panic!("a text came") };
@@ -52,7 +52,7 @@ pub enum Event<'a> {
 /// ```
 /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Client, max_message: 1 << 20, max_fragments: 1024 };
+/// let rules = Rules { role: Role::Client, max_message: 1 << 20, max_frame: 1 << 20, max_fragments: 1024 };
 ///
 /// // A fragment, a ping in between, and the beginning of the last fragment.
 /// let mut bytes = b"\x01\x06Hello,\x89\x00\x80\x06 wor".to_vec();
@@ -85,7 +85,7 @@ pub struct Pass<'r, 'b> {
 /// ```
 /// use wheelhouse_websocket::{Pass, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+/// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
 /// let mut bytes = *b"\x8a\x00\x82\x0512"; // a pong, and the beginning of a frame of five bytes
 /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
 /// while pass.next()?.is_some() {}
@@ -121,7 +121,7 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// ```
     /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let (mut state, mut kept) = (State::new(false), Vec::new());
     /// for read in [&b"\x89"[..], b"\x02h", b"i"] { // a ping, byte by byte
     ///     kept.extend_from_slice(read);
@@ -147,7 +147,7 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// ```
     /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut bytes = *b"\x89\x01a\x89\x01b\x83\x00\x89\x01c"; // two pings, a reserved opcode, a ping
     /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
     /// assert_eq!(pass.next(), Ok(Some(Event::Ping(b"a"))));
@@ -179,7 +179,7 @@ impl<'r, 'b> Pass<'r, 'b> {
             Found::Control(Opcode::Pong, payload) => Ok(Some(Event::Pong(&self.bytes[payload]))),
             Found::Control(_, payload) => {
                 self.end();
-                let (code, reason) = close::read(&self.bytes[payload])?;
+                let (code, reason) = close_payload::read(&self.bytes[payload])?;
                 Ok(Some(Event::Close(code, reason)))
             }
         }
@@ -190,7 +190,7 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// ```
     /// use wheelhouse_websocket::{Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut bytes = *b"\x01\x03Hel\x00\x01l\x80\x04"; // two fragments, and the header of the last one
     /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
     /// assert_eq!(pass.next(), Ok(None));

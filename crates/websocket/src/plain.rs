@@ -8,7 +8,7 @@ use crate::{Opcode, Role, Rules, State, mask};
 /// ```
 /// use wheelhouse_websocket::{Event, Pass, Plain, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+/// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
 /// let state = State::new(false);
 /// let mut bytes = *b"\x81\x02hi\x82\x01!\x89\x00\x81\x01?"; // two messages, a ping, a message
 /// let mut plain = Plain::new(&rules, state, &mut bytes);
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::{Event, Pass};
 
-    const SERVER: Rules = Rules { role: Role::Server, max_message: 1000, max_fragments: 16 };
+    const SERVER: Rules = Rules { role: Role::Server, max_message: 1000, max_frame: 1000, max_fragments: 16 };
     const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {

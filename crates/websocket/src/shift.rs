@@ -17,8 +17,12 @@ mod tests {
 
     thread_local!(pub(super) static MOVED: Cell<usize> = const { Cell::new(0) });
 
-    const RULES: Rules =
-        Rules { role: Role::Client, max_message: 1 << 20, max_fragments: Rules::MAX_FRAGMENTS };
+    const RULES: Rules = Rules {
+        role: Role::Client,
+        max_message: 1 << 20,
+        max_frame: 1 << 20,
+        max_fragments: Rules::MAX_FRAGMENTS,
+    };
 
     /// A message of 1 MiB in fragments of `size` bytes, with a ping of four bytes behind each of them but the
     /// last.

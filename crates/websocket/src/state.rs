@@ -1,3 +1,5 @@
+use crate::CloseCode;
+
 /// Which end of the connection this is: a server takes masked frames and sends them plain, a client the other
 /// way round (RFC 6455, 5.1).
 ///
@@ -5,7 +7,7 @@
 /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
 ///
 /// let mut plain = *b"\x89\x00"; // a ping as servers send it: without a mask
-/// let rules = |role| Rules { role, max_message: 1024, max_fragments: 16 };
+/// let rules = |role| Rules { role, max_message: 1024, max_frame: 1024, max_fragments: 16 };
 /// let (client, server) = (rules(Role::Client), rules(Role::Server));
 /// assert_eq!(Pass::new(&client, State::new(false), &mut plain).next(), Ok(Some(Event::Ping(b""))));
 /// assert!(Pass::new(&server, State::new(false), &mut plain).next().is_err());
@@ -23,7 +25,7 @@ pub enum Role {
 /// ```
 /// use wheelhouse_websocket::{CloseCode, Pass, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Client, max_message: 1000, max_fragments: 16 };
+/// let rules = Rules { role: Role::Client, max_message: 1000, max_frame: 1000, max_fragments: 16 };
 /// let mut announced = *b"\x82\x7e\x03\xe9"; // binary, of 1001 bytes: none of which has come
 /// let violation = Pass::new(&rules, State::new(false), &mut announced).next().unwrap_err();
 /// assert_eq!(violation.code, CloseCode::TOO_BIG);
@@ -35,6 +37,10 @@ pub struct Rules {
     /// The largest message, all fragments together and as it is on the wire, in bytes; at most 64 MiB (more
     /// counts as that). A larger one is a violation (1009) as soon as it is announced.
     pub max_message: usize,
+    /// The largest payload of one frame, whole message or fragment, in bytes; at least 125 (less counts as
+    /// that), for control frames may have as many. A larger one is a violation (1009) at its header. No frame
+    /// is larger than its message: from `max_message` on it changes nothing.
+    pub max_frame: usize,
     /// The most fragments of a message; at most 1,048,576. More are a violation (1008). A message of one frame
     /// is always taken.
     pub max_fragments: u32,
@@ -46,7 +52,7 @@ impl Rules {
     /// ```
     /// use wheelhouse_websocket::{CloseCode, Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: usize::MAX, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: usize::MAX, max_frame: usize::MAX, max_fragments: 1 };
     /// let mut announced = *b"\x82\x7f\0\0\0\0\x04\0\0\x01"; // binary, of 64 MiB and a byte
     /// let violation = Pass::new(&rules, State::new(false), &mut announced).next().unwrap_err();
     /// assert_eq!(violation.code, CloseCode::TOO_BIG);
@@ -55,9 +61,15 @@ impl Rules {
     /// The most that any [`max_fragments`](Rules::max_fragments) allows: 1,048,576.
     pub const MAX_FRAGMENTS: u32 = 1 << 20;
 
-    /// How long a frame may be when `joined` bytes of its message are there already.
+    /// How long a message may still get when `joined` bytes of it are there already.
     pub(crate) fn room(&self, joined: usize) -> usize {
         self.max_message.min(Self::MAX_MESSAGE).saturating_sub(joined)
+    }
+
+    /// How long a frame may be, whatever there is room for. Never less than a length of one byte tells: the
+    /// short way need not look.
+    pub(crate) fn longest(&self) -> usize {
+        self.max_frame.max(CloseCode::MAX_PAYLOAD)
     }
 }
 
@@ -109,7 +121,7 @@ impl State {
     /// ```
     /// use wheelhouse_websocket::{Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut compressed = *b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00"; // with RSV1
     /// assert!(Pass::new(&rules, State::new(true), &mut compressed).next().is_ok());
     /// assert!(Pass::new(&rules, State::new(false), &mut compressed).next().is_err());
@@ -123,7 +135,7 @@ impl State {
     /// ```
     /// use wheelhouse_websocket::{Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut bytes = *b"\x01\x03Hel"; // a first fragment, all of it
     /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
     /// assert_eq!(pass.next(), Ok(None));
@@ -140,7 +152,7 @@ impl State {
     /// ```
     /// use wheelhouse_websocket::{Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut bytes = *b"\x82\x05Hel"; // a frame that lacks two bytes
     /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
     /// assert_eq!(pass.next(), Ok(None));
@@ -187,7 +199,7 @@ impl State {
     /// ```
     /// use wheelhouse_websocket::{Event, Pass, Role, Rules, State};
     ///
-    /// let rules = Rules { role: Role::Client, max_message: 1024, max_fragments: 16 };
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
     /// let mut bytes = *b"\x88\x00\x81\x02hi"; // a close frame, and a message that comes too late
     /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
     /// assert_eq!(pass.next(), Ok(Some(Event::Close(None, ""))));

@@ -5,7 +5,7 @@ use crate::CloseCode;
 /// ```
 /// use wheelhouse_websocket::{CloseCode, Pass, Role, Rules, State};
 ///
-/// let rules = Rules { role: Role::Server, max_message: 1024, max_fragments: 16 };
+/// let rules = Rules { role: Role::Server, max_message: 1024, max_frame: 1024, max_fragments: 16 };
 /// let mut unmasked = *b"\x81\x02hi";
 /// let violation = Pass::new(&rules, State::new(false), &mut unmasked).next().unwrap_err();
 /// assert_eq!(violation.code, CloseCode::PROTOCOL);

@@ -56,7 +56,12 @@ fn two_parsers_agree_on_two_thousand_streams() {
 
 /// What our parser sees, in reads of random lengths.
 fn ours(dice: &mut Dice, role: Role, bytes: &[u8]) -> Vec<Seen> {
-    let mut end = End::new(Rules { role, max_message: MAX_MESSAGE, max_fragments: Rules::MAX_FRAGMENTS });
+    let mut end = End::new(Rules {
+        role,
+        max_message: MAX_MESSAGE,
+        max_frame: MAX_MESSAGE,
+        max_fragments: Rules::MAX_FRAGMENTS,
+    });
     let longest = [1, 10, 300, bytes.len().max(1)][dice.below(4)];
     let mut rest = bytes;
     while !rest.is_empty() {

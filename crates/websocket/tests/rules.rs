@@ -81,6 +81,38 @@ fn fragments_count_together_against_the_maximum() {
 }
 
 #[test]
+fn a_frame_of_the_maximum_passes_and_one_more_byte_fails_at_its_header_in_any_fragment() {
+    for max_frame in [125, 126, 1000, 65_535, 65_536] {
+        let rules = Rules { max_frame, ..RULES };
+        let mut end = End::new(rules);
+        end.read(&stream(
+            &[frame(BINARY, vec![b'x'; max_frame]), frame(FIN, vec![b'x'; max_frame])],
+            Role::Server,
+        ));
+        assert_eq!(end.seen, [Seen::Binary(vec![b'x'; 2 * max_frame])]);
+
+        let header = Header::new(Opcode::Binary, max_frame + 1, Some([9; 4]));
+        let without_key = header.bytes().len() - 4;
+        assert_eq!(failure(rules, State::new(false), header.bytes()), Some((without_key, 1009)));
+        let begun = frame(BINARY, b"begun").to(Role::Server);
+        let more = Header::new(Opcode::Continuation, max_frame + 1, Some([9; 4])).unfinished();
+        let later = [&begun, more.bytes()].concat();
+        assert_eq!(failure(rules, State::new(false), &later), Some((begun.len() + without_key, 1009)));
+    }
+}
+
+#[test]
+fn a_frame_of_125_bytes_is_within_any_maximum_of_frames() {
+    let rules = Rules { max_frame: 0, ..CLIENT };
+    let mut end = End::new(rules);
+    let most = [b'x'; 125];
+    end.read(&stream(&[frame(PING, most), frame(FIN | BINARY, most)], Role::Client));
+    assert_eq!(end.seen, [Seen::Ping(most.to_vec()), Seen::Binary(most.to_vec())]);
+    let longer = Header::new(Opcode::Binary, 126, None);
+    assert_eq!(failure(rules, State::new(false), longer.bytes()), Some((4, 1009)));
+}
+
+#[test]
 fn the_largest_lengths_overflow_nothing() {
     for len in [u64::MAX >> 1, 1 << 62, 1 << 32, u64::from(u32::MAX), (64 << 20) + 1] {
         let header = [&b"\x82\x7f"[..], &len.to_be_bytes()].concat();

@@ -12,7 +12,7 @@ use util::{
 };
 use wheelhouse_websocket::{Role, Rules, State};
 
-const SMALL: Rules = Rules { max_message: 2000, max_fragments: 6, ..RULES };
+const SMALL: Rules = Rules { max_message: 2000, max_frame: 600, max_fragments: 6, ..RULES };
 
 /// Text as it may be cut by someone who does not look, and sometimes none.
 fn payload() -> impl Strategy<Value = Vec<u8>> {

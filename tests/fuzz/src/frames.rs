@@ -17,6 +17,7 @@ pub fn frames(data: &[u8]) {
     let rules = Rules {
         role: if choices & 1 == 0 { Role::Server } else { Role::Client },
         max_message: [125, 126, 1000, 70_000][usize::from(choices >> 1 & 3)],
+        max_frame: if choices >> 6 & 1 == 0 { usize::MAX } else { 300 },
         max_fragments: [1, 2, 7, 1024][usize::from(choices >> 3 & 3)],
     };
     let state = State::new(choices >> 5 & 1 == 1);
@@ -31,6 +32,8 @@ pub fn frames(data: &[u8]) {
 
     let mut again = Vec::new();
     whole.iter().for_each(|seen| seen.write(rules.role, &mut again));
+    // What came in fragments goes out in one frame.
+    let rules = Rules { max_frame: usize::MAX, ..rules };
     let without_error = whole.iter().filter(|seen| !matches!(seen, Seen::Failed(_)));
     assert!(seen(rules, state, [&again[..]].into_iter(), false).iter().eq(without_error), "written again");
 }

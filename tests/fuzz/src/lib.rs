@@ -7,7 +7,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, reason = "a promise that is broken is a panic")]
 
+#[cfg(feature = "server")]
+mod client;
 mod deflate;
+#[cfg(feature = "server")]
+mod echo;
 mod frames;
 mod handshake;
 mod head;
@@ -21,7 +25,7 @@ mod wire;
 use std::{fs, path::Path};
 
 #[cfg(feature = "server")]
-pub use self::server::server;
+pub use self::{client::client, server::server};
 pub use self::{deflate::deflate, frames::frames, handshake::handshake};
 
 /// Tries each file of `corpus/<name>`, and says how many there were.

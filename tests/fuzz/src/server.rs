@@ -4,10 +4,11 @@ use wheelhouse::{
     Action, Conn, ConnId, Deflate, Engine, Framing, Handler, Listener, ListenerId, Message, Reply, Request,
     WebSocket, testing::Bench,
 };
-use wheelhouse_websocket::{Role, Rules, State, deflate::Inflator, mask};
+use wheelhouse_websocket::{Role, Rules, mask};
 
 use crate::{
-    frames::{Seen, seen},
+    echo::{Echo, LAST_WORD, compare},
+    frames::Seen,
     input::Input,
     pieces::Pieces,
     wire,
@@ -25,7 +26,7 @@ pub fn server(data: &[u8]) {
     let mut input = Input::new(data);
     let plan = Plan { choices: input.short(), seed: input.short() };
     let sent = plan.bytes(input);
-    let mut bench = Bench::with_options(Engine::builder().listen(plan.listener()), |_| Echo);
+    let mut bench = Bench::with_options(Engine::builder().listen(plan.listener()), |_| Site);
     let client = bench.open_on(ListenerId(0));
     bench.answer_fin(client, false);
     if plan.is_slow() {
@@ -74,7 +75,7 @@ pub fn server(data: &[u8]) {
 const MOST_BUFFERED: u64 = 64 << 10;
 
 /// The client falls silent, with or without FIN, and later is gone.
-fn end(bench: &mut Bench<Echo>, client: ConnId, has_fin: bool) {
+fn end(bench: &mut Bench<Site>, client: ConnId, has_fin: bool) {
     if has_fin {
         bench.eof(client);
     } else {
@@ -87,11 +88,9 @@ fn end(bench: &mut Bench<Echo>, client: ConnId, has_fin: bool) {
 }
 
 /// Echoes; a word of its own ends the connection.
-struct Echo;
+struct Site;
 
-const LAST_WORD: &[u8] = b"bye";
-
-impl Handler for Echo {
+impl Handler for Site {
     type Session = ();
 
     fn on_request(&mut self, _: &mut Conn<'_>, _: &mut (), request: &Request<'_>) -> Reply {
@@ -134,6 +133,10 @@ impl Plan {
         if self.has(6) { 125 } else { 4096 }
     }
 
+    fn max_frame(&self) -> usize {
+        if self.has(11) { 200 } else { self.max_message() }
+    }
+
     fn max_fragments(&self) -> usize {
         if self.has(7) { 2 } else { 1024 }
     }
@@ -145,6 +148,7 @@ impl Plan {
     fn listener(&self) -> Listener {
         let mut socket = WebSocket::new()
             .max_message(self.max_message())
+            .max_frame(self.max_frame())
             .max_fragments(self.max_fragments())
             .max_controls(self.max_controls())
             .max_head(1024)
@@ -199,45 +203,12 @@ impl Plan {
         let rules = Rules {
             role: Role::Server,
             max_message: self.max_message(),
+            max_frame: self.max_frame(),
             max_fragments: self.max_fragments() as u32,
         };
-        let came = seen(rules, State::new(has_deflate), [&sent[request..]].into_iter(), false);
-        let (mut inflator, mut controls, mut expected) = (Inflator::new(15), 0, Vec::new());
-        for event in came {
-            let is_control = matches!(event, Seen::Ping(_) | Seen::Pong(_));
-            controls += usize::from(is_control);
-            let echo = match event {
-                _ if is_control && controls > self.max_controls() => Seen::Failed(1008),
-                Seen::Message { is_text, is_compressed: true, payload } => {
-                    let mut message = Vec::new();
-                    match inflator.inflate(&payload, keeps_context, rules.max_message, &mut message) {
-                        Ok(()) if is_text && str::from_utf8(&message).is_err() => Seen::Failed(1007),
-                        Ok(()) => Seen::Message { is_text, is_compressed: false, payload: message },
-                        Err(violation) => Seen::Failed(violation.code.number()),
-                    }
-                }
-                Seen::Ping(payload) => Seen::Pong(payload),
-                Seen::Pong(_) => continue,
-                Seen::Close(code, _) => Seen::Close(code, String::new()),
-                event => event,
-            };
-            let is_last = matches!(&echo, Seen::Message { payload, .. } if payload == LAST_WORD);
-            expected.push(echo);
-            if is_last {
-                expected.push(Seen::Close(Some(1000), String::new()));
-            }
-            if is_last || matches!(expected.last(), Some(Seen::Failed(_) | Seen::Close(..))) {
-                break;
-            }
-        }
-        assert_eq!(frames.len(), expected.len(), "{frames:?}, not {expected:?}");
-        for (frame, expected) in frames.iter().zip(&expected) {
-            match (frame, expected) {
-                // The reason is for people.
-                (Seen::Close(Some(code), _), Seen::Failed(expected)) => assert_eq!(code, expected),
-                _ => assert_eq!(frame, expected),
-            }
-        }
+        let echo =
+            Echo { rules, max_controls: self.max_controls(), deflate: has_deflate.then_some(keeps_context) };
+        compare(frames, &echo.answers(&sent[request..]));
     }
 }
 

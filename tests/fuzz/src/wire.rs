@@ -1,4 +1,4 @@
-//! What a server sends, as a client reads it that is not ours: it takes nothing that RFC 6455 does not allow a server.
+//! What an end sends, as the other end reads it that is not ours: it takes nothing that RFC 6455 does not allow.
 
 use wheelhouse_websocket::deflate::Inflator;
 
@@ -24,34 +24,47 @@ pub(crate) fn read(bytes: &[u8], is_head: bool) -> Result<Sent, String> {
     }
     let extensions = head.first("Sec-WebSocket-Extensions");
     let keeps_context = extensions.is_some_and(|value| !value.contains("server_no_context_takeover"));
-    let mut client = Client { inflator: extensions.map(|_| Inflator::new(15)), keeps_context };
-
-    let (mut frames, mut rest) = (Vec::new(), head.body);
-    while !rest.is_empty() {
-        if let Some(Seen::Close(..)) = frames.last() {
-            return Err(format!("{} bytes behind the close frame", rest.len()));
-        }
-        let (frame, behind) = client.frame(rest)?;
-        frames.push(frame);
-        rest = behind;
-    }
+    let inflator = extensions.map(|_| Inflator::new(15));
+    let frames = Reader { inflator, keeps_context, is_masked: false }.all(head.body)?;
     let is_over = matches!(frames.last(), Some(Seen::Close(..)));
     Ok(Sent { frames: Some(frames), is_over })
 }
 
-struct Client {
-    inflator: Option<Inflator>,
-    keeps_context: bool,
+/// Reads what a client sends when a WebSocket is open; `deflate` is whether its compressor remembers earlier messages, where
+/// compression was agreed on. What is wrong, if anything is.
+pub(crate) fn read_client(bytes: &[u8], deflate: Option<bool>) -> Result<Vec<Seen>, String> {
+    let inflator = deflate.map(|_| Inflator::new(15));
+    Reader { inflator, keeps_context: deflate.unwrap_or_default(), is_masked: true }.all(bytes)
 }
 
-impl Client {
+struct Reader {
+    inflator: Option<Inflator>,
+    keeps_context: bool,
+    is_masked: bool,
+}
+
+impl Reader {
+    fn all(mut self, mut rest: &[u8]) -> Result<Vec<Seen>, String> {
+        let mut frames = Vec::new();
+        while !rest.is_empty() {
+            if let Some(Seen::Close(..)) = frames.last() {
+                return Err(format!("{} bytes behind the close frame", rest.len()));
+            }
+            let (frame, behind) = self.frame(rest)?;
+            frames.push(frame);
+            rest = behind;
+        }
+        Ok(frames)
+    }
+
     /// The first frame, and what is behind it.
     fn frame<'a>(&mut self, bytes: &'a [u8]) -> Result<(Seen, &'a [u8]), String> {
         let (&[first, second], rest) = bytes.split_first_chunk().ok_or("half a header")?;
-        if second & 0x80 != 0 {
-            return Err("a server does not mask".into());
+        if (second & 0x80 != 0) != self.is_masked {
+            return Err("a client masks, a server does not".into());
         }
-        let (len, rest) = match second {
+        let short = second & 0x7F;
+        let (len, rest) = match short {
             126 => {
                 let (len, rest) = rest.split_first_chunk().ok_or("half a length")?;
                 (u64::from(u16::from_be_bytes(*len)), rest)
@@ -62,9 +75,14 @@ impl Client {
             }
             len => (len.into(), rest),
         };
-        let least = [0, 126, 0x1_0000][usize::from(second.saturating_sub(125))];
+        let least = [0, 126, 0x1_0000][usize::from(short.saturating_sub(125))];
+        let (key, rest) = match self.is_masked {
+            true => rest.split_first_chunk().ok_or("half a key")?,
+            false => (&[0; 4], rest),
+        };
         let payload = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
         let (payload, behind) = payload.filter(|_| len >= least).ok_or(format!("a length of {len}"))?;
+        let payload: Vec<u8> = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
 
         let (opcode, is_compressed) = (first & 0x0F, first & 0x40 != 0);
         if first & 0xB0 != 0x80 {
@@ -75,11 +93,11 @@ impl Client {
         if opcode >= 8 && (is_compressed || len > 125) {
             return Err(format!("a control frame of {len} bytes, compressed or not: {is_compressed}"));
         }
-        let message = if is_compressed { self.inflate(payload)? } else { payload.to_vec() };
+        let message = if is_compressed { self.inflate(&payload)? } else { payload.clone() };
         let seen = match opcode {
             1 if str::from_utf8(&message).is_err() => return Err("text that is none".into()),
             1 | 2 => Seen::Message { is_text: opcode == 1, is_compressed: false, payload: message },
-            8 => close(payload)?,
+            8 => close(&payload)?,
             9 => Seen::Ping(message),
             10 => Seen::Pong(message),
             _ => return Err(format!("opcode {opcode}")),
@@ -97,7 +115,7 @@ impl Client {
     }
 }
 
-/// RFC 6455, 7.4, and the registry of codes: what a server may say at the end.
+/// RFC 6455, 7.4, and the registry of codes: what may be said at the end.
 fn close(payload: &[u8]) -> Result<Seen, String> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return if payload.is_empty() {

@@ -59,7 +59,8 @@ pub struct InMemory {
 
 impl InMemory {
     pub fn new(builder: Builder, pages: Pages) -> Self {
-        let bench = Bench::with_options(builder, |spot| Diary::new(pages.clone(), spot));
+        let mut bench = Bench::with_options(builder, |spot| Diary::new(pages.clone(), spot));
+        bench.bear_panics(); // as an engine does
         InMemory { bench, pages, ids: Vec::new(), accepts: false }
     }
 

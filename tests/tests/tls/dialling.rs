@@ -116,14 +116,14 @@ fn a_server_that_goes_in_the_middle_of_the_handshake_is_told_of_once() {
 }
 
 /// `openssl s_server`, which sends back each line reversed; gone with the test.
-struct OpenSsl {
+pub(crate) struct OpenSsl {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
     _files: [tempfile::NamedTempFile; 2],
 }
 
 impl OpenSsl {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let files = [file(&localhost().certificate), file(&localhost().key)];
         let mut process = Command::new("openssl")
             .args(["s_server", "-accept", "127.0.0.1:0", "-rev"])

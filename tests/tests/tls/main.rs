@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a failure is a panic")]
 
 mod abuse;
+mod alpn;
 mod dialling;
 mod echoing;
 mod endings;

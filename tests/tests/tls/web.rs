@@ -136,7 +136,7 @@ fn curl_gets_a_page_by_https() {
 }
 
 /// Python with websockets: the one that the tests have installed, or the system's.
-fn python() -> Command {
+pub(crate) fn python() -> Command {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/venv/bin/python");
     match installed.exists() {
         true => Command::new(installed),

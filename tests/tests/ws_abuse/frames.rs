@@ -10,7 +10,8 @@ use crate::{
     fixture::next,
     listener, plain, silent, telling,
     wire::{
-        BINARY, CLOSE, Client, PING, Quiet, TEXT, close, frame, header, peak_memory, text, wait_until_empty,
+        BINARY, CLOSE, Client, PING, PONG, Quiet, TEXT, close, frame, header, peak_memory, text,
+        wait_until_empty,
     },
 };
 
@@ -71,6 +72,27 @@ fn a_message_that_is_too_large_is_told_1009_before_any_of_it_has_come() {
     let mut client = Client::open(server.at());
     client.write(&frame(BINARY, &[7; 600]));
     client.write(&header(0, 401));
+    client.expect_close(1009);
+}
+
+#[test]
+fn a_frame_that_is_too_large_is_told_1009_at_its_header_whole_or_a_fragment() {
+    let socket = WebSocket::new().max_message(4 << 20).max_frame(1000);
+    let (server, events) = telling(Engine::builder().listen(listener(socket)));
+    let mut client = Client::open(server.at());
+    for first in [BINARY, 0, 0x80] {
+        client.write(&frame(first, &[7; 1000]));
+    }
+    assert_eq!(client.read(), (0x80 | BINARY, vec![7; 3000]));
+    client.write(&header(0x80 | BINARY, 1001));
+    client.expect_close(1009);
+    drop(client);
+    let told: Vec<_> = (0..4).map(|_| next(&events)).collect();
+    assert_eq!(told[2..], [Told::Binary(3000), closed(CloseReason::Protocol)]);
+
+    let mut client = Client::open(server.at());
+    client.write(&[frame(BINARY, &[7; 1000]), frame(0x80 | PING, b"?"), header(0, 1001)].concat());
+    assert_eq!(client.read(), (0x80 | PONG, b"?".to_vec()));
     client.expect_close(1009);
 }
 

@@ -19,6 +19,7 @@ use crate::{Error, Result, options};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocket {
     max_message: usize,
+    max_frame: Option<usize>,
     max_fragments: usize,
     max_head: usize,
     max_headers: usize,
@@ -33,6 +34,7 @@ impl Default for WebSocket {
     fn default() -> Self {
         WebSocket {
             max_message: options::MAX_MESSAGE.default_size(),
+            max_frame: None,
             max_fragments: options::MAX_FRAGMENTS.default_size(),
             max_head: options::MAX_HEAD.default_size(),
             max_headers: options::MAX_HEADERS.default_size(),
@@ -81,6 +83,43 @@ impl WebSocket {
     /// ```
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
+        self
+    }
+
+    /// The largest frame, in bytes of payload: a whole message, or one fragment. A larger one is answered with close code
+    /// 1009 at its header, before any of it is kept. Off by default: a frame may be as large as its
+    /// [message](WebSocket::max_message). 125 B to 64 MiB; what is more than `max_message` changes nothing. What is sent is
+    /// not cut to it.
+    ///
+    /// ```
+    /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         conn.send(message);
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    /// # const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    ///
+    /// // Messages of 1 MiB, but in pieces of 1,000 bytes.
+    /// let pieces = Framing::websocket(WebSocket::new().max_frame(1000));
+    /// let listener = Listener::new("ws://127.0.0.1:0").framing(pieces);
+    /// let mut bench = Bench::with_options(Engine::builder().listen(listener), |_| Echo);
+    /// let client = bench.open_on(ListenerId(0));
+    /// bench.input(client, HELLO);
+    /// for first in [b"\x02", b"\x80"] {
+    ///     bench.input(client, &[&first[..], b"\xfe\x03\xe8\0\0\0\0", &[7; 1000]].concat());
+    /// }
+    /// assert!(bench.output(client).ends_with(&[7; 2000])); // in one frame: what is sent has no such limit
+    /// bench.input(client, b"\x82\xfe\x03\xe9"); // of a larger one no more than the length
+    /// assert!(bench.output(client).windows(2).any(|code| code == 1009u16.to_be_bytes()));
+    /// ```
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        self.max_frame = Some(bytes);
         self
     }
 
@@ -319,6 +358,7 @@ impl WebSocket {
 impl WebSocket {
     pub(super) fn validate(&self) -> Result<()> {
         options::MAX_MESSAGE.check(self.max_message as u64)?;
+        self.max_frame.map_or(Ok(()), |bytes| options::MAX_FRAME.check(bytes as u64))?;
         options::MAX_FRAGMENTS.check(self.max_fragments as u64)?;
         options::MAX_CONTROLS.check(self.controls as u64)?;
         options::MAX_HEAD.check(self.max_head as u64)?;
@@ -366,6 +406,7 @@ impl Frames {
         let rules = |role| Rules {
             role,
             max_message: parameters.max_message,
+            max_frame: parameters.max_frame.unwrap_or(parameters.max_message),
             max_fragments: u32::try_from(parameters.max_fragments).unwrap_or(u32::MAX),
         };
         Frames { server: rules(Role::Server), client: rules(Role::Client), parameters }

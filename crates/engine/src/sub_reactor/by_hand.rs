@@ -1,13 +1,13 @@
 //! A sub-reactor without its loop, for the test kit: somebody else says what has happened, and when.
 
 use std::{
-    collections::HashMap,
+    any::Any,
     net::SocketAddr,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use super::{Core, Readiness, SubReactor, frames::opcode_of, workshop::Kindred};
+use super::{Core, Readiness, SubReactor, frames::opcode_of, stage::Kept, workshop::Kindred};
 use crate::{
     CloseReason, ConnId, Handler, ListenerId, Payload, Refusal,
     accept::Accepted,
@@ -19,9 +19,9 @@ use crate::{
 };
 
 impl<H: Handler> SubReactor<H> {
-    /// Keeps from now on why connections close, and calls `on_start`.
+    /// Keeps from now on why connections close, and what panics; calls `on_start`.
     pub(crate) fn begin_by_hand(&mut self) {
-        self.stage.reasons = Some(HashMap::new());
+        self.stage.kept = Some(Kept::default());
         self.begin();
     }
 
@@ -127,7 +127,19 @@ impl<H: Handler> SubReactor<H> {
     }
 
     pub(crate) fn reason(&self, id: ConnId) -> Option<&CloseReason> {
-        self.stage.reasons.as_ref()?.get(&id)
+        self.stage.kept.as_ref()?.reasons.get(&id)
+    }
+
+    /// Keeps no panic from now on.
+    pub(crate) fn bear_panics(&mut self) {
+        if let Some(kept) = &mut self.stage.kept {
+            kept.bears_panics = true;
+        }
+    }
+
+    /// The first panic of the handler's since this was last asked.
+    pub(crate) fn take_panic(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.stage.kept.as_mut()?.panic.take()
     }
 }
 

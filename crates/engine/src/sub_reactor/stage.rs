@@ -26,8 +26,19 @@ pub(crate) struct Stage<H: Handler> {
     pub(super) handler: H,
     pub(super) sessions: Sessions<H::Session>,
     pub(super) core: Core,
-    /// Why each connection closed, where somebody keeps that: the test kit.
-    pub(super) reasons: Option<HashMap<ConnId, CloseReason>>,
+    /// What is kept for the test kit, where that is the one who asks.
+    pub(super) kept: Option<Kept>,
+}
+
+/// What a test may ask for afterwards.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Why each connection closed.
+    pub(super) reasons: HashMap<ConnId, CloseReason>,
+    /// The first panic since somebody last looked.
+    pub(super) panic: Option<Box<dyn Any + Send>>,
+    /// Whether nobody looks.
+    pub(super) bears_panics: bool,
 }
 
 /// A closure posted to the handler.
@@ -41,7 +52,7 @@ pub(crate) type ConnJob<H> = Box<dyn FnOnce(&mut H, &mut Conn<'_>, &mut <H as Ha
 
 impl<H: Handler> Stage<H> {
     pub(super) fn new(handler: H, core: Core) -> Self {
-        Stage { handler, sessions: Sessions::new(), core, reasons: None }
+        Stage { handler, sessions: Sessions::new(), core, kept: None }
     }
 
     /// A callback of an open connection, and what it wants next. None when there was none, or it panicked.
@@ -106,6 +117,13 @@ impl<H: Handler> Stage<H> {
         let (handler, mut reactor) = (&mut self.handler, Reactor::new(&mut self.core));
         // A panic about a panic has been told already.
         let told = catch_unwind(AssertUnwindSafe(|| handler.on_panic(&mut reactor, &*panic)));
+        let panic = match &mut self.kept {
+            Some(kept) if !kept.bears_panics && kept.panic.is_none() => {
+                kept.panic = Some(panic);
+                None
+            }
+            _ => Some(panic),
+        };
         bury((told, panic));
     }
 
@@ -181,8 +199,8 @@ impl<H: Handler> Stage<H> {
         self.core.stats.bytes_unsent += unsent;
         let Some(connection) = self.core.connections.get(key) else { return };
         let id = ConnId::new(self.core.id, key, connection.sequence);
-        if let Some(reasons) = &mut self.reasons {
-            reasons.insert(id, reason);
+        if let Some(kept) = &mut self.kept {
+            kept.reasons.insert(id, reason);
         }
         if connection.flags.contains(Flags::UNTOLD) {
             return;

@@ -1,6 +1,7 @@
 use std::{
     cell::RefCell,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
     thread,
     time::{Duration, Instant},
@@ -18,8 +19,9 @@ const TURNS: usize = 10_000;
 /// One reactor with its handler, and clients in memory; see the [module](crate::testing).
 ///
 /// What is asked by `&mut self` has the reactor run until it is quiet; what is asked by `&self` only looks. Whatever is
-/// asked of a connection that is not the bench's own panics, and names the connection. Dropped, it stops as an engine does:
-/// every connection is closed, then [`on_stop`](Handler::on_stop) is called.
+/// asked of a connection that is not the bench's own panics, and names the connection. Where the handler panics, so does the
+/// call that had it run, with the same words: the test fails, unless it [bears that](Bench::bear_panics). Dropped, it stops
+/// as an engine does: every connection is closed, then [`on_stop`](Handler::on_stop) is called.
 ///
 /// ```
 /// use wheelhouse::{Action, CloseReason, Conn, Framing, Handler, Message, testing::Bench};
@@ -75,7 +77,8 @@ impl<H: Handler> Bench<H> {
     /// ```
     ///
     /// # Panics
-    /// When the factory does, or the process has no descriptors left: a reactor takes a few, its clients take none.
+    /// When the factory or [`on_start`](Handler::on_start) does, or the process has no descriptors left: a reactor takes a
+    /// few, its clients take none.
     #[track_caller]
     pub fn new(make: impl FnOnce(&Spot<H>) -> H) -> Self {
         Bench::with_options(Engine::builder(), make)
@@ -129,6 +132,38 @@ impl<H: Handler> Bench<H> {
             Bench { reactor, kernel, addresses, accepted: 0, time, is_draining: false, is_over: false };
         bench.run();
         bench
+    }
+
+    /// From now on a panic of the handler's, of a closure posted to it or of its protocol is what it is in an engine, and
+    /// no failure of the test: [`on_panic`](Handler::on_panic) is told, the connection closes with
+    /// [`CloseReason::Panic`], all others go on, and [`Handle::stats`] counts it.
+    ///
+    /// ```
+    /// use wheelhouse::{CloseReason, Framing, testing::Bench};
+    /// # use wheelhouse::{Action, Conn, Handler, Message};
+    /// # struct Sum(u32);
+    /// # impl Handler for Sum {
+    /// #     type Session = ();
+    /// #     fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), message: Message<'_>) -> Action {
+    /// #         let number: Result<u32, _> = String::from_utf8_lossy(message.bytes()).parse();
+    /// #         self.0 += number.unwrap_or_else(|error| std::panic::resume_unwind(Box::new(error)));
+    /// #         Action::Continue
+    /// #     }
+    /// # }
+    ///
+    /// // Adds up the numbers that it is sent, and panics at what is none.
+    /// let mut bench = Bench::new(|_| Sum(0));
+    /// let (good, bad) = (bench.open(Framing::lines(80)), bench.open(Framing::lines(80)));
+    /// bench.message(good, "40");
+    /// bench.bear_panics(); // without it, the next line would end the test
+    /// bench.message(bad, "two");
+    /// assert_eq!(bench.closed(bad), Some(&CloseReason::Panic));
+    /// assert_eq!(bench.handle().stats().total().panics, 1);
+    /// bench.message(good, "2");
+    /// assert_eq!(bench.handler().0, 42);
+    /// ```
+    pub fn bear_panics(&mut self) {
+        self.reactor.bear_panics();
     }
 
     /// To talk to the reactor from any thread. On the test's own thread it is as on another one: what is asked waits for
@@ -263,11 +298,13 @@ impl<H: Handler> Bench<H> {
     /// ```
     ///
     /// # Panics
-    /// When it does not come to rest at this moment of its clock, for it keeps itself busy: by posting to itself, say.
+    /// When the handler does, and the test [does not bear it](Bench::bear_panics). When the reactor does not come to rest at
+    /// this moment of its clock, for it keeps itself busy: by posting to itself, say.
     #[track_caller]
     pub fn run(&mut self) {
         let _visit = self.reactor.core().visit();
         let (mut turns, mut read) = (0, 0);
+        self.pass_on_panic();
         while !self.is_over {
             self.pass_on_drain();
             let events = self.kernel.borrow_mut().take_events();
@@ -276,6 +313,7 @@ impl<H: Handler> Bench<H> {
                 return;
             }
             self.is_over = !self.reactor.turn_by_hand(events);
+            self.pass_on_panic();
             let read_before = std::mem::replace(&mut read, self.reactor.core().stats.bytes_in);
             turns = if read == read_before { turns + 1 } else { 0 };
             assert!(
@@ -368,6 +406,13 @@ impl<H: Handler> Bench<H> {
 }
 
 impl<H: Handler> Bench<H> {
+    /// What the handler threw goes on to the test that had it called, as if nothing stood between them.
+    fn pass_on_panic(&mut self) {
+        if let Some(panic) = self.reactor.take_panic() {
+            resume_unwind(panic);
+        }
+    }
+
     /// A drain is the main reactor's to begin, which there is none of.
     fn pass_on_drain(&mut self) {
         let core = self.reactor.core();
@@ -381,12 +426,18 @@ impl<H: Handler> Bench<H> {
 impl<H: Handler> Drop for Bench<H> {
     fn drop(&mut self) {
         // A test that has failed says more by itself than by what comes after.
-        if !thread::panicking() {
-            self.handle().shutdown();
-            self.run();
-        }
+        let ended = match thread::panicking() {
+            true => Ok(()),
+            false => catch_unwind(AssertUnwindSafe(|| {
+                self.handle().shutdown();
+                self.run();
+            })),
+        };
         let core = self.reactor.core();
         core.shared.reactors[core.id.index()].close();
+        if let Err(panic) = ended {
+            resume_unwind(panic);
+        }
     }
 }
 

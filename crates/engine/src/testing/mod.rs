@@ -57,6 +57,11 @@
 //! ([`answer_fin`](Bench::answer_fin) has it keep silent, and half-closed connections be tested). It takes whatever is sent
 //! unless its [`window`](Bench::take_window) is set, and what it sends to a connection that the engine has closed is lost.
 //!
+//! # Panics
+//!
+//! A handler that panics fails the test: the call that had it run panics with the same words. Who tests what becomes of a
+//! panic, says [`bear_panics`](Bench::bear_panics) first.
+//!
 //! # What is not there
 //!
 //! A connection has no descriptor: [`Conn::fd`](crate::Conn::fd) is none, and what asks the kernel answers accordingly. The

@@ -6,7 +6,7 @@ mod websockets;
 use std::{
     cell::RefCell,
     os::fd::BorrowedFd,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
     thread,
     time::{Duration, Instant},
@@ -72,6 +72,7 @@ impl Handler for Obedient {
             }
             ("spin", _) => self.spin(),
             ("hold", _) => return Action::Hold,
+            ("panic", why) => resume_unwind(Box::new(why.to_owned())),
             ("close", _) => return Action::Close,
             ("dial", url) => {
                 conn.reactor().connect(Connect::to(url).tag(Tag(3))).expect("a good address");
@@ -258,6 +259,61 @@ fn a_handler_that_keeps_itself_busy_is_found_out() {
         panic!("as if an assertion had failed");
     }));
     assert!(stopped.is_err() && !shared::is_reactor_thread());
+}
+
+#[test]
+fn a_handler_that_panics_fails_the_test_with_its_own_words() {
+    let mut bench = bench();
+    let (unlucky, other) = (bench.open(lines()), bench.open(lines()));
+    let told_of = told(|| bench.message(unlucky, "panic as ordered"));
+    assert_eq!(told_of, "as ordered");
+    // Once; and what became of it is as in an engine.
+    assert_eq!(bench.closed(unlucky), Some(&CloseReason::Panic));
+    bench.message(other, "hello");
+    assert_eq!(bench.output(other), b"hello\n");
+
+    // Posted from elsewhere, it is told by the call that has it run.
+    assert!(bench.poster().post_to(other, |_, _, _| resume_unwind(Box::new("posted"))).is_ok());
+    assert_eq!(told(|| bench.run()), "posted");
+}
+
+#[test]
+fn a_panic_in_the_first_or_the_last_callback_is_told_too() {
+    struct Late(bool);
+    impl Handler for Late {
+        type Session = ();
+
+        fn on_start(&mut self, _: &mut Reactor<'_>) {
+            assert!(self.0, "at the start");
+        }
+
+        fn on_message(&mut self, _: &mut Conn<'_>, _: &mut (), _: Message<'_>) -> Action {
+            Action::Continue
+        }
+
+        fn on_stop(&mut self, _: &mut Reactor<'_>) {
+            panic!("at the end");
+        }
+    }
+    assert_eq!(told(|| drop(Bench::new(|_| Late(false)))), "at the start");
+    assert_eq!(told(|| drop(Bench::new(|_| Late(true)))), "at the end");
+    assert!(!shared::is_reactor_thread());
+}
+
+#[test]
+fn who_bears_panics_sees_what_an_engine_makes_of_them() {
+    let mut bench = bench();
+    bench.bear_panics();
+    let (unlucky, other) = (bench.open(lines()), bench.open(lines()));
+    for client in [unlucky, other] {
+        bench.message(client, "panic as ordered");
+        assert_eq!(bench.closed(client), Some(&CloseReason::Panic));
+    }
+    assert_eq!(bench.handle().stats().total().panics, 2);
+    assert_eq!(
+        *bench.handler().ended.borrow(),
+        ["0.0.1: a callback panicked, 1 heard", "0.1.2: a callback panicked, 1 heard"]
+    );
 }
 
 #[test]

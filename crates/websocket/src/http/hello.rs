@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::http::authority::Authority;
 use crate::http::field::{check_field, is_one_of, is_token, write_field};
+use crate::http::offer::Offer;
 use crate::http::{Invalid, NotWelcome, Welcome, accept_key};
 
 /// A client's request for a WebSocket: built and checked once, sent as often as one connects.
@@ -38,8 +39,7 @@ pub struct Hello {
     host: String,
     target: String,
     origin: Option<String>,
-    protocols: Vec<String>,
-    extensions: Option<String>,
+    offer: Offer,
     headers: Vec<(String, String)>,
 }
 
@@ -72,8 +72,7 @@ impl Hello {
             host: host.to_owned(),
             target: target.to_owned(),
             origin: None,
-            protocols: Vec::new(),
-            extensions: None,
+            offer: Offer::default(),
             headers: Vec::new(),
         })
     }
@@ -116,10 +115,10 @@ impl Hello {
         if !is_token(protocol.as_bytes()) {
             return Err(Invalid::Protocol { protocol: protocol.to_owned() });
         }
-        if self.offers(protocol) {
+        if self.offer.has_protocol(protocol) {
             return Err(Invalid::RepeatedProtocol { protocol: protocol.to_owned() });
         }
-        self.protocols.push(protocol.to_owned());
+        self.offer.protocols.push(protocol.to_owned());
         Ok(self)
     }
 
@@ -141,7 +140,7 @@ impl Hello {
     /// It holds a control character.
     pub fn extensions(mut self, extensions: &str) -> Result<Hello, Invalid> {
         check_field("Sec-WebSocket-Extensions", extensions)?;
-        self.extensions = Some(extensions.to_owned()).filter(|offer| !offer.is_empty());
+        self.offer.extensions = Some(extensions.to_owned()).filter(|offer| !offer.is_empty());
         Ok(self)
     }
 
@@ -193,10 +192,10 @@ impl Hello {
         if let Some(origin) = &self.origin {
             write_field(out, "Origin", origin);
         }
-        if !self.protocols.is_empty() {
-            write_field(out, "Sec-WebSocket-Protocol", self.protocols.join(", "));
+        if !self.offer.protocols.is_empty() {
+            write_field(out, "Sec-WebSocket-Protocol", self.offer.protocols.join(", "));
         }
-        if let Some(extensions) = &self.extensions {
+        if let Some(extensions) = &self.offer.extensions {
             write_field(out, "Sec-WebSocket-Extensions", extensions);
         }
         for (name, value) in &self.headers {
@@ -224,15 +223,7 @@ impl Hello {
     /// The server declined, or did not answer as RFC 6455, 4.1 wants it; the connection is to be closed, but
     /// for an [interim](NotWelcome::is_interim) answer.
     pub fn verify<'a>(&self, nonce: [u8; 16], head: &'a [u8]) -> Result<Welcome<'a>, NotWelcome> {
-        Welcome::parse(self, &accept_key(&STANDARD.encode(nonce)), head)
-    }
-
-    pub(super) fn offers(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|offered| offered == protocol)
-    }
-
-    pub(super) fn offers_extensions(&self) -> bool {
-        self.extensions.is_some()
+        Welcome::parse(&self.offer, &accept_key(&STANDARD.encode(nonce)), head)
     }
 }
 
@@ -243,8 +234,8 @@ impl fmt::Debug for Hello {
         f.debug_struct("Hello")
             .field("host", &self.host)
             .field("path", &path)
-            .field("protocols", &self.protocols)
-            .field("extensions", &self.extensions)
+            .field("protocols", &self.offer.protocols)
+            .field("extensions", &self.offer.extensions)
             .field("headers", &names.collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

@@ -1,14 +1,16 @@
 //! A request's head, as a server reads it.
 
+mod upgrading;
+
 use std::borrow::Cow;
 use std::{fmt, str};
 
 use crate::http::Refused;
 use crate::http::authority::{self, Authority};
-use crate::http::field::{has_member, is_token, members, values};
+use crate::http::field::{is_token, members, values};
 use crate::http::head::count_lines;
 use crate::http::target::Target;
-use crate::http::upgrade::{Upgrade, is_key};
+use crate::http::upgrade::Upgrade;
 
 /// A request's head: parsed once, lent from the bytes that came.
 ///
@@ -80,7 +82,7 @@ impl<'a> Request<'a> {
         let upgrade = Upgrade::Unasked;
         let mut request = Request { method, target, parts, is_http_1_0, headers, upgrade };
         request.check_headers()?;
-        request.upgrade = Upgrade::of(&request);
+        request.upgrade = request.judge_upgrade();
         Ok(request)
     }
 
@@ -306,55 +308,6 @@ impl<'a> Request<'a> {
         self.headers("Sec-WebSocket-Extensions")
     }
 
-    /// Whether a WebSocket is asked for and can be had (RFC 6455, 4.2.1): by GET and HTTP/1.1, from a Host,
-    /// with `Upgrade: websocket`, a Connection that names it, a key of 16 bytes in base64, version 13, and no
-    /// body.
-    ///
-    /// ```
-    /// # use wheelhouse_websocket::http::Request;
-    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
-    ///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    /// assert!(Request::parse(head, 100)?.is_upgrade());
-    /// assert!(!Request::parse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100)?.is_upgrade());
-    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
-    /// ```
-    pub fn is_upgrade(&self) -> bool {
-        matches!(self.upgrade, Upgrade::Possible)
-    }
-
-    /// The Sec-WebSocket-Key, where it is well-formed.
-    ///
-    /// ```
-    /// # use wheelhouse_websocket::http::{Request, accept_key};
-    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    /// let request = Request::parse(head, 100)?;
-    /// assert_eq!(request.key().map(accept_key), Some(*b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
-    /// ```
-    pub fn key(&self) -> Option<&'a str> {
-        str::from_utf8(self.header("Sec-WebSocket-Key")?).ok().filter(|key| is_key(key))
-    }
-
-    /// What is to be answered to a request that asks for a WebSocket (`Upgrade: websocket`, by HTTP/1.1) and
-    /// cannot have one. None when it asks for none, or can have it.
-    ///
-    /// ```
-    /// # use wheelhouse_websocket::http::Request;
-    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    ///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n\r\n";
-    /// let refused = Request::parse(head, 100)?.upgrade_fault().unwrap();
-    /// assert_eq!(refused.status, 426);
-    /// # Ok::<(), wheelhouse_websocket::http::Refused>(())
-    /// ```
-    ///
-    /// 405: a method other than GET. 426: no version, or one other than 13. 400: anything else.
-    pub fn upgrade_fault(&self) -> Option<Refused> {
-        match self.upgrade {
-            Upgrade::Faulty(refused) => Some(refused),
-            Upgrade::Unasked | Upgrade::Possible => None,
-        }
-    }
-
     /// Whether a body follows the head.
     ///
     /// ```
@@ -367,10 +320,6 @@ impl<'a> Request<'a> {
     pub fn has_body(&self) -> bool {
         let length = self.header("Content-Length").unwrap_or_default();
         self.header("Transfer-Encoding").is_some() || length.iter().any(|digit| *digit != b'0')
-    }
-
-    pub(super) fn has_member(&self, header: &str, member: &str) -> bool {
-        has_member(self.headers(header), member)
     }
 
     /// What must hold of the headers of any request, so that no one between us and the client can have

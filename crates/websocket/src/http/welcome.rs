@@ -2,11 +2,11 @@
 
 use std::str;
 
-use crate::http::Hello;
 use crate::http::field::{has_member, members, values};
 use crate::http::head::count_lines;
+use crate::http::offer::Offer;
 
-/// What the server chose of what a [`Hello`] offered.
+/// What the server chose of what a [`Hello`](crate::http::Hello) offered.
 ///
 /// ```
 /// use wheelhouse_websocket::{deflate::Config, http::Hello};
@@ -98,7 +98,7 @@ impl NotWelcome {
 }
 
 impl<'a> Welcome<'a> {
-    pub(super) fn parse(hello: &Hello, accept: &[u8], head: &'a [u8]) -> Result<Welcome<'a>, NotWelcome> {
+    pub(super) fn parse(offer: &Offer, accept: &[u8], head: &'a [u8]) -> Result<Welcome<'a>, NotWelcome> {
         let headers = parse_head(head)?;
         let values = |name| values(&headers, name);
 
@@ -119,7 +119,7 @@ impl<'a> Welcome<'a> {
         let chosen: Vec<_> = values("Sec-WebSocket-Protocol").collect();
         let subprotocol = match *chosen {
             [] => None,
-            [one] => str::from_utf8(one).ok().filter(|name| hello.offers(name)),
+            [one] => str::from_utf8(one).ok().filter(|name| offer.has_protocol(name)),
             _ => None,
         };
         if subprotocol.is_none() && !chosen.is_empty() {
@@ -128,7 +128,7 @@ impl<'a> Welcome<'a> {
 
         let extensions: Vec<_> =
             values("Sec-WebSocket-Extensions").filter(|value| !value.is_empty()).collect();
-        if !hello.offers_extensions() && !extensions.is_empty() {
+        if !offer.has_extensions() && !extensions.is_empty() {
             return Err(NotWelcome::Extensions { chosen: shown(&extensions.join(&b", "[..])) });
         }
         Ok(Welcome { subprotocol, extensions })
@@ -155,7 +155,8 @@ fn parse_head(head: &[u8]) -> Result<Vec<httparse::Header<'_>>, NotWelcome> {
     }
     match (parsed.code, parsed.version) {
         (Some(101), Some(1)) => {}
-        (Some(101), _) => return Err(NotWelcome::Malformed("a 101 of HTTP/1.0")),
+        // RFC 9110, 15.2: HTTP/1.0 knows none of them.
+        (Some(100..=199), Some(0)) => return Err(NotWelcome::Malformed("a 1xx of HTTP/1.0")),
         (status, _) => return Err(NotWelcome::Status(status.unwrap_or_default())),
     }
     let found = parsed.headers.len();

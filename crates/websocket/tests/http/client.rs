@@ -197,6 +197,8 @@ fn an_interim_answer_is_told_from_the_last_one() {
     assert!(refused(&hello(), b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").is_interim());
     assert!(!refused(&hello(), b"HTTP/1.1 200 OK\r\n\r\n").is_interim());
     assert!(!refused(&hello(), b"HTTP/1.0 101 Switching Protocols\r\n\r\n").is_interim());
+    let of_no_version_that_has_any = refused(&hello(), b"HTTP/1.0 103 Early Hints\r\n\r\n");
+    assert!(matches!(of_no_version_that_has_any, NotWelcome::Malformed(_)), "{of_no_version_that_has_any}");
 }
 
 #[test]

@@ -16,7 +16,8 @@ pub(crate) const CLOSE: u8 = FIN | 0x8;
 pub(crate) const PING: u8 = FIN | 0x9;
 pub(crate) const PONG: u8 = FIN | 0xA;
 
-pub(crate) const RULES: Rules = Rules { role: Role::Server, max_message: 1 << 20, max_fragments: 1024 };
+pub(crate) const RULES: Rules =
+    Rules { role: Role::Server, max_message: 1 << 20, max_frame: usize::MAX, max_fragments: 1024 };
 
 /// One frame: its first byte as it is on the wire, and its payload unmasked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,15 +26,22 @@ use crate::{Error, Result};
 /// ```
 #[derive(Clone)]
 pub struct TlsClient {
-    pub(super) config: Arc<ClientConfig>,
+    offer: Arc<Offer>,
     pub(super) server: ServerName<'static>,
     name: Arc<str>,
+}
+
+/// What is said to servers.
+struct Offer {
+    config: Arc<ClientConfig>,
+    /// What is said where a WebSocket is asked for, unless that is the same.
+    web: Option<Arc<Offer>>,
 }
 
 impl TlsClient {
     /// Starts with the server's name, or its IP address: the server's certificate must bear it.
     pub fn builder(server_name: impl Into<String>) -> TlsClientBuilder {
-        TlsClientBuilder { name: server_name.into(), roots: None, alpn: Vec::new(), pair: None }
+        TlsClientBuilder { name: server_name.into(), roots: None, alpn: None, pair: None }
     }
 
     /// The same for another server.
@@ -54,12 +61,22 @@ impl TlsClient {
     /// [`Error::BadTls`] when it is neither a DNS name nor an IP address.
     pub fn named(&self, server_name: impl Into<String>) -> Result<TlsClient> {
         let name = server_name.into();
-        Ok(TlsClient { config: self.config.clone(), server: server(&name)?, name: name.into() })
+        Ok(TlsClient { server: server(&name)?, name: name.into(), ..self.clone() })
     }
 
     /// The server's name, as given.
     pub fn server_name(&self) -> &str {
         &self.name
+    }
+
+    /// The same for asking for a WebSocket.
+    pub(crate) fn for_web(&self) -> TlsClient {
+        let offer = self.offer.web.as_ref().unwrap_or(&self.offer);
+        TlsClient { offer: offer.clone(), ..self.clone() }
+    }
+
+    pub(super) fn config(&self) -> &Arc<ClientConfig> {
+        &self.offer.config
     }
 
     pub(super) fn shared_name(&self) -> Arc<str> {
@@ -71,7 +88,7 @@ impl fmt::Debug for TlsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsClient")
             .field("server_name", &self.name)
-            .field("alpn", &self.config.alpn_protocols)
+            .field("alpn", &self.config().alpn_protocols)
             .finish_non_exhaustive()
     }
 }
@@ -88,7 +105,8 @@ impl fmt::Debug for TlsClient {
 pub struct TlsClientBuilder {
     name: String,
     roots: Option<Pem>,
-    alpn: Vec<Vec<u8>>,
+    /// None where nothing was said.
+    alpn: Option<Vec<Vec<u8>>>,
     pair: Option<Pair>,
 }
 
@@ -114,7 +132,12 @@ impl TlsClientBuilder {
         self
     }
 
-    /// The application protocols offered, the preferred one first. A server may choose none of them.
+    /// The application protocols offered, the preferred one first. A server may choose none of them, and then
+    /// [`TlsInfo::alpn`](crate::TlsInfo::alpn) is none; one that insists on others ends the handshake.
+    ///
+    /// Where this is not called, WebSockets offer `http/1.1`, as browsers do, and everything else offers nothing. An empty
+    /// list offers nothing for WebSockets either. A WebSocket is asked for by HTTP/1.1 whatever was agreed on: do not offer
+    /// `h2` with it.
     ///
     /// ```
     /// use wheelhouse::TlsClient;
@@ -126,7 +149,7 @@ impl TlsClientBuilder {
     /// assert_eq!(error.to_string(), "TLS: ALPN: a name of 0 bytes; expected 1 to 255");
     /// ```
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.alpn = protocols.into_iter().map(Into::into).collect();
+        self.alpn = Some(protocols.into_iter().map(Into::into).collect());
         self
     }
 
@@ -157,8 +180,18 @@ impl TlsClientBuilder {
             ))),
         };
         let mut config = config.map_err(|error| bad("client", error))?;
-        config.alpn_protocols = protocols(&self.alpn)?;
-        Ok(TlsClient { config: Arc::new(config), server: server(&self.name)?, name: self.name.into() })
+        config.alpn_protocols = protocols(self.alpn.as_deref().unwrap_or_default())?;
+        // Unless told otherwise, a WebSocket is asked for by HTTP/1.1, and says so.
+        let web = match self.alpn {
+            Some(_) => None,
+            None => {
+                let mut config = config.clone();
+                config.alpn_protocols = protocols(&[b"http/1.1".to_vec()])?;
+                Some(Arc::new(Offer { config: Arc::new(config), web: None }))
+            }
+        };
+        let offer = Arc::new(Offer { config: Arc::new(config), web });
+        Ok(TlsClient { offer, server: server(&self.name)?, name: self.name.into() })
     }
 }
 

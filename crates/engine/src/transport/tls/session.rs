@@ -77,7 +77,7 @@ impl Session {
     /// # Errors
     /// [`TlsError::Internal`].
     pub fn client(client: &TlsClient, out: &mut Vec<u8>) -> Result<Session, TlsError> {
-        let conn = client.config.connect(client.server.clone()).build(out)?;
+        let conn = client.config().connect(client.server.clone()).build(out)?;
         Ok(Session(Side::Client(Box::new(Link::new(conn, true)), client.shared_name())))
     }
 
