@@ -156,7 +156,8 @@ impl<H: Handler> Stage<H> {
                 connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
                 connection.flags |= Flags::EOF;
                 if connection.flags.contains(Flags::FRAMES) {
-                    // Without the closing handshake: what is queued still goes out, and nobody is asked.
+                    // Without the closing handshake: what was sent before still goes out, and nobody is asked.
+                    self.core.settle_all_of(key);
                     self.core.finish_now(key);
                     return Step::Done;
                 }

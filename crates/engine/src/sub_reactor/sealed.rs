@@ -214,6 +214,8 @@ impl<H: Handler> Stage<H> {
         let what = "the stream ended without close_notify: it may be truncated";
         let error = io::Error::new(ErrorKind::UnexpectedEof, what);
         if connection.phase == Phase::Open && !self.core.is_shaking_hands(key) {
+            // What the callbacks before it have asked for through a handle comes first.
+            self.core.settle();
             self.core.finish_because(key, CloseReason::Peer { code: None }, Some(error));
         } else {
             self.core.doom(key, CloseReason::Peer { code: None }, None, 0);
