@@ -18,8 +18,8 @@ use super::{
     wire::{Wanted, throw},
 };
 use crate::{
-    Action, Closed, Conn, ConnId, Handler, Input, Message, Poster, Reactor, ReactorId, TimerKind,
-    connection::Flags, sub_reactor::panic_message,
+    Action, Closed, Conn, ConnId, Control, Handler, Input, Message, Poster, Reactor, ReactorId, Reply,
+    Request, TimerKind, connection::Flags, sub_reactor::panic_message,
 };
 
 pub(super) struct Actor {
@@ -189,9 +189,11 @@ impl Handler for Actor {
             let record = &mut model.records[index];
             let life = std::mem::replace(&mut record.life, Life::Open);
             record.opened = conn.now();
-            if !record.is_proxied() && record.carrier.is_none() {
+            if !record.is_proxied() && record.carrier.is_none() && !record.is_web() {
                 record.began = conn.now();
             }
+            // Its pings may be too much for the high mark.
+            record.is_blind |= record.kind.heartbeat().is_some();
             if record.carrier.is_none() {
                 record.active = conn.now();
             }
@@ -201,6 +203,19 @@ impl Handler for Actor {
             }
         });
         let _running = self.enter("on_open", id);
+        self.act(conn)
+    }
+
+    fn on_request(&mut self, conn: &mut Conn<'_>, session: &mut Session, request: &Request<'_>) -> Reply {
+        session.0 = Some(conn.id());
+        self.decide(conn, request)
+    }
+
+    fn on_control(&mut self, conn: &mut Conn<'_>, session: &mut Session, control: Control<'_>) -> Action {
+        let id = conn.id();
+        let _running = self.enter("on_control", id);
+        assert_eq!(session.0, Some(id), "another's session");
+        self.meet_control(id, control);
         self.act(conn)
     }
 

@@ -21,6 +21,7 @@ impl World {
             return;
         }
         let gentle = self.plan.is_gentle;
+        self.answer_from_afar(false);
         match self.random.below(if gentle { 8 } else { 11 }) {
             0 => self.post_some(),
             1 => self.send_to_one(),
@@ -38,6 +39,7 @@ impl World {
 
     /// Ends every pause, and then every connection.
     pub(super) fn let_all_go(&mut self) {
+        self.answer_from_afar(true);
         for (index, id) in self.living() {
             self.ask(move |actor, _| note(actor, id, Record::resume), Command::Resume(id));
             let socket_is_done = {
@@ -81,7 +83,11 @@ impl World {
     }
 
     /// Puts a command in, and in front of it what notes it; neither, where there is no room for both.
-    fn ask(&mut self, noting: impl FnOnce(&mut Actor, &mut Reactor<'_>) + Send + 'static, command: Command) {
+    pub(super) fn ask(
+        &mut self,
+        noting: impl FnOnce(&mut Actor, &mut Reactor<'_>) + Send + 'static,
+        command: Command,
+    ) {
         let mailbox = self.core().mailbox();
         let Some(first) = mailbox.reserve() else { return };
         let second = match command.is_refusable() {
@@ -179,7 +185,7 @@ impl World {
             return self.core().mailbox().unreserve(place);
         }
         let plan = Rc::clone(&self.plan);
-        let kind = plan.kinds[self.random.below(plan.kinds.len())].clone();
+        let kind = plan.kinds[self.random.below(plan.kinds.len())].to_dial();
         let now = self.core().clock.now();
         let random = &mut self.random;
         let index = introduce(&self.model, &self.kernel, random, &plan, Newcomer::dialled(kind.clone(), now));

@@ -125,7 +125,7 @@ impl Actor {
             return;
         }
         let plan = Rc::clone(&self.plan);
-        let kind = plan.kinds[self.random.below(plan.kinds.len())].clone();
+        let kind = plan.kinds[self.random.below(plan.kinds.len())].to_dial();
         let newcomer = Newcomer::dialled(kind.clone(), reactor.now());
         let index = introduce(&self.model, &self.kernel, &mut self.random, &plan, newcomer);
         let timeout = Duration::from_millis(self.random.pick(&[1, 40, 10_000]));

@@ -117,7 +117,7 @@ fn settle(record: &mut Record, kernel: &mut Kernel, index: usize, detached: &Det
     let bytes = std::mem::take(&mut socket.taken);
     record.ledger.take(&bytes)?;
     record.ledger.take(unsent)?;
-    record.ledger.close(0)?;
+    record.ledger.close(0, 0)?;
     let (sure, due) = record.ledger.left();
     record.ledger.missed += due;
     if sure > 0 {
@@ -254,7 +254,8 @@ impl Actor {
         let still_open = View::of(conn.reactor(), id).is_open;
         let mut model = self.model.borrow_mut();
         // What was asked for through a handle may end it first.
-        if is_asked && !is_open || !is_asked && still_open {
+        let is_web = model.records[index].is_web();
+        if is_asked && (!is_open || is_web) || !is_asked && still_open && !is_web {
             model.fail(id, format!("is to be taken out: {is_asked}, and was open: {is_open}"));
         }
         if is_asked {

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use super::{deed::Deed, kernel::Habits, random::Random, wire::Wire};
+use super::{
+    deed::Deed,
+    kernel::Habits,
+    random::Random,
+    web::{Beat, Web},
+    wire::Wire,
+};
 use crate::{Framing, Listener, Policy, options::Options, proxy_protocol::TrustedNetworks};
 
 /// A world's measures, and which of all mischief is done in it. Each world leaves much out: what is common would hide what
@@ -131,12 +137,13 @@ impl Plan {
 impl Kind {
     pub(super) fn draw(random: &mut Random, is_gentle: bool) -> Kind {
         let lengths = [64, 9_000, 200_000];
-        let wire = match random.below(5) {
+        let wire = match random.below(8) {
             0 => Wire::Raw,
             1 => Wire::Lines(random.pick(&lengths)),
             2 => Wire::Lengths(random.pick(&lengths)),
             3 => Wire::Typed(random.pick(&lengths)),
-            _ => Wire::Joined,
+            4 => Wire::Joined,
+            _ => Wire::Web(Web::draw(random, is_gentle)),
         };
         let marks = [
             (0, 1, 40),
@@ -160,9 +167,29 @@ impl Kind {
         if self.proxies {
             listener.trusted = TrustedNetworks::parse(&[PROXIES.to_owned()]).ok();
         }
+        if let Some(Beat { every, timeout }) = self.heartbeat() {
+            listener = listener.heartbeat(every, timeout);
+        }
         match self.authentication {
             Some(within) => listener.authentication(within),
             None => listener,
+        }
+    }
+
+    /// As it is dialled.
+    pub(super) fn to_dial(&self) -> Kind {
+        match self.wire {
+            Wire::Web(_) => {
+                Kind { wire: Wire::Lengths(9_000), framing: Wire::Lengths(9_000).framing(), ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+
+    pub(super) fn heartbeat(&self) -> Option<Beat> {
+        match self.wire {
+            Wire::Web(web) => web.heartbeat,
+            _ => None,
         }
     }
 }

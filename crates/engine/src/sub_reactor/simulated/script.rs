@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use super::{
+    frames::Pen,
     preface::{Preface, Says},
     random::Random,
+    web::{Role, Talk},
     wire::{BREAKS, Joined, THROWS, Wire},
 };
 use crate::Kind;
@@ -12,9 +14,12 @@ use crate::Kind;
 /// A peer's bytes, and the messages in them.
 pub(super) struct Script {
     pub(super) bytes: Vec<u8>,
-    /// What a proxy says first, and how many of the bytes that is.
+    /// What a proxy says first.
     pub(super) says: Option<Says>,
+    /// How many of the bytes come before the first message: that, and the head of a WebSocket's.
     pub(super) preface: usize,
+    /// What else a WebSocket's peer does.
+    pub(super) talk: Option<Talk>,
     pub(super) is_raw: bool,
     /// None in raw bytes.
     pub(super) messages: Vec<Sent>,
@@ -42,6 +47,8 @@ pub(super) enum Ending {
     Broken,
     /// What the protocol panics at.
     Panics,
+    /// A close frame.
+    Closed,
 }
 
 impl Script {
@@ -51,6 +58,7 @@ impl Script {
         let mut script = Script {
             says,
             preface: bytes.len(),
+            talk: None,
             bytes,
             is_raw: wire == Wire::Raw,
             messages: Vec::new(),
@@ -66,6 +74,10 @@ impl Script {
             }
             _ => {}
         }
+        if let Wire::Web(web) = wire {
+            Pen::write(random, &mut script, web, Role::Client, most);
+            return script;
+        }
         let most_messages = if random.one_in(4) { 60 } else { 12 };
         let count = random.below(most_messages);
         for number in 0..count {
@@ -79,7 +91,7 @@ impl Script {
         let from = self.bytes.len();
         let size = random.size(most);
         let (kind, size) = match wire {
-            Wire::Raw => return self.bytes.extend(random.letters(size)),
+            Wire::Raw | Wire::Web(_) => return self.bytes.extend(random.letters(size)),
             Wire::Lines(max) => (Kind::TEXT, size.min(max)),
             Wire::Lengths(max) => (Kind::BINARY, size.min(max)),
             Wire::Typed(max) => (Kind::custom(random.next() as u16), size.min(max)),
@@ -88,7 +100,7 @@ impl Script {
         let body = random.letters(size);
         let length = (size as u32).to_be_bytes();
         match wire {
-            Wire::Raw => {}
+            Wire::Raw | Wire::Web(_) => {}
             Wire::Lines(_) => {
                 self.bytes.extend(&body);
                 self.bytes.extend(if random.one_in(2) { &b"\n"[..] } else { b"\r\n" });

@@ -158,7 +158,9 @@ impl Actor {
                 let Encoded::Bytes(bytes) = encoded else { return answer("it has no encoding") };
                 record.was_refused = true;
                 record.is_over |= record.kind.policy == Policy::Close;
-                let waiting = after.queued + after.corked;
+                // What is masked or compressed may take more.
+                let more = if record.is_web() { 64 + bytes.len() / 8 } else { 0 };
+                let waiting = after.queued + after.corked + more;
                 if record.kind.policy != Policy::Close && waiting + bytes.len() <= limit {
                     return answer("there was room");
                 }
