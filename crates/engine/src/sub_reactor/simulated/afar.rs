@@ -10,9 +10,7 @@ use super::{
     model::Record,
     world::World,
 };
-use crate::{
-    Audience, ConnId, Connect, ListenerId, NotTaken, Reactor, Tag, mailbox::Command, sub_reactor::Job,
-};
+use crate::{Audience, ConnId, ListenerId, NotTaken, Reactor, Tag, mailbox::Command, sub_reactor::Job};
 
 impl World {
     /// One thing or another, or nothing.
@@ -185,15 +183,13 @@ impl World {
             return self.core().mailbox().unreserve(place);
         }
         let plan = Rc::clone(&self.plan);
-        let kind = plan.kinds[self.random.below(plan.kinds.len())].to_dial();
+        let kind = plan.kinds[self.random.below(plan.kinds.len())].clone();
         let now = self.core().clock.now();
         let random = &mut self.random;
         let index = introduce(&self.model, &self.kernel, random, &plan, Newcomer::dialled(kind.clone(), now));
         let timeout = Duration::from_millis(self.random.pick(&[3, 10_000]));
         self.model.borrow_mut().records[index].timeout = Some(timeout);
-        let (low, high, limit) = kind.marks;
-        let to = Connect::to("tcp://127.0.0.1:9").framing(kind.framing).policy(kind.policy);
-        let to = to.water_marks(low, high, limit).timeout(timeout).tag(Tag(index as u64));
+        let to = kind.connect().timeout(timeout).tag(Tag(index as u64));
         self.core().mailbox().put_in(place, Command::Connect(Box::new(to)));
     }
 }

@@ -89,6 +89,9 @@ impl Ear {
         let end = end + END.len();
         let head = str::from_utf8(&bytes[..end]).map_err(|_| "a head that is no text".to_owned())?;
         let (first, fields) = head.split_once("\r\n").unwrap_or_default();
+        if talk.role == Role::Server {
+            return self.request(talk, first, fields).map(|()| end);
+        }
         let field = |name: &str| {
             let mut lines = fields.lines().filter_map(|line| line.split_once(": "));
             lines.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -120,6 +123,23 @@ impl Ear {
         }
         self.hears = Hears::Frames;
         Ok(end)
+    }
+
+    /// What a server is asked.
+    fn request(&mut self, talk: &Talk, first: &str, fields: &str) -> Result<(), String> {
+        let lacks = |line: &&str| !fields.contains(*line);
+        let lines = ["Host: 127.0.0.1:9\r\n", "Upgrade: websocket\r\n", "Sec-WebSocket-Version: 13\r\n"];
+        if first != "GET / HTTP/1.1" || lines.iter().any(lacks) {
+            return Err(format!("no request for a WebSocket: {first:?}, {fields:?}"));
+        }
+        if talk.head.deflates {
+            if !fields.contains("permessage-deflate") {
+                return Err(format!("compression is not asked for: {fields:?}"));
+            }
+            self.expander = Some(Expander::new(!talk.head.forgets));
+        }
+        self.hears = Hears::Frames;
+        Ok(())
     }
 
     fn frame(&mut self, talk: &Talk, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {

@@ -46,7 +46,11 @@ pub(super) struct Pen<'a> {
 impl<'a> Pen<'a> {
     /// All that a peer will send behind what its proxy says.
     pub(super) fn write(random: &'a mut Random, script: &'a mut Script, web: Web, role: Role, most: usize) {
-        let (bytes, head) = head::request(random, web);
+        let (bytes, mut head) = match role {
+            Role::Client => head::request(random, web),
+            Role::Server => head::welcome(random, web),
+        };
+        head.accept_at = head.accept_at.map(|at| at + script.bytes.len());
         script.bytes.extend(bytes);
         script.preface = script.bytes.len();
         let talk = Talk { role, head, controls: Vec::new(), closes: None, fault: None };

@@ -82,12 +82,14 @@ pub(super) fn check_last_words(
         CloseReason::Peer { code } => code.is_some(),
         _ => false,
     };
-    let must_tell = is_told && !is_cut_short;
+    // Asked to finish before it is open, one ends at once.
+    let is_early = !end.opened && (record.was_finished || talk.role == Role::Server);
+    let must_tell = is_told && !is_cut_short && !is_early;
     if must_tell && !ear.is_between() {
         return Err("its last words are cut".to_owned());
     }
     if !end.opened {
-        return check_answer(record, talk, end, must_tell && !record.was_finished);
+        return check_answer(record, talk, end, must_tell);
     }
     let may_say = match end.reason {
         CloseReason::Peer { code: Some(1010) } if talk.role == Role::Client => Some(1000),

@@ -110,6 +110,9 @@ impl Peer {
     }
 
     fn send(&mut self, socket: &mut Socket, random: &mut Random) {
+        if socket.is_waited_for() {
+            return;
+        }
         let left = socket.script.bytes.len() - socket.sent;
         let most = random.pick(&[1, 40, 3_000, 300_000]);
         socket.sent += random.below(most + 1).min(left);

@@ -9,7 +9,7 @@ use super::{
     web::{Beat, Web},
     wire::Wire,
 };
-use crate::{Framing, Listener, Policy, options::Options, proxy_protocol::TrustedNetworks};
+use crate::{Connect, Framing, Listener, Policy, options::Options, proxy_protocol::TrustedNetworks};
 
 /// A world's measures, and which of all mischief is done in it. Each world leaves much out: what is common would hide what
 /// is rare.
@@ -177,12 +177,14 @@ impl Kind {
     }
 
     /// As it is dialled.
-    pub(super) fn to_dial(&self) -> Kind {
-        match self.wire {
-            Wire::Web(_) => {
-                Kind { wire: Wire::Lengths(9_000), framing: Wire::Lengths(9_000).framing(), ..self.clone() }
-            }
-            _ => self.clone(),
+    pub(super) fn connect(&self) -> Connect {
+        let (low, high, limit) = self.marks;
+        let is_web = matches!(self.wire, Wire::Web(_));
+        let to = Connect::to(if is_web { "ws://127.0.0.1:9/" } else { "tcp://127.0.0.1:9" });
+        let to = to.framing(self.framing.clone()).policy(self.policy).water_marks(low, high, limit);
+        match self.heartbeat() {
+            Some(Beat { every, timeout }) => to.heartbeat(every, timeout),
+            None => to.no_heartbeat(),
         }
     }
 

@@ -52,7 +52,14 @@ pub(super) enum Ending {
 }
 
 impl Script {
-    pub(super) fn draw(random: &mut Random, wire: Wire, most: usize, preface: Option<Preface>) -> Script {
+    /// `role`: which end of a WebSocket the peer is, where it speaks of one.
+    pub(super) fn draw(
+        random: &mut Random,
+        wire: Wire,
+        role: Role,
+        most: usize,
+        preface: Option<Preface>,
+    ) -> Script {
         let says = preface.as_ref().map(|preface| preface.says);
         let bytes = preface.map_or(Vec::new(), |preface| preface.bytes);
         let mut script = Script {
@@ -75,7 +82,7 @@ impl Script {
             _ => {}
         }
         if let Wire::Web(web) = wire {
-            Pen::write(random, &mut script, web, Role::Client, most);
+            Pen::write(random, &mut script, web, role, most);
             return script;
         }
         let most_messages = if random.one_in(4) { 60 } else { 12 };

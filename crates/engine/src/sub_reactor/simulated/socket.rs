@@ -4,7 +4,11 @@ use std::{io, io::ErrorKind, rc::Rc};
 
 use bitflags::bitflags;
 
-use super::script::Script;
+use super::{
+    head::{accept_of, key_of},
+    script::Script,
+    web::Role,
+};
 use crate::{ConnId, sub_reactor::Readiness};
 
 bitflags! {
@@ -58,6 +62,9 @@ pub(super) struct Socket {
     pub(super) mark: Option<usize>,
     pub(super) fin_sent: bool,
     pub(super) fin_arrived: bool,
+    /// What has come of the request that the peer waits for, and what it answers to its key.
+    request: Option<Vec<u8>>,
+    accept: String,
     /// What the next call, or `SO_ERROR`, tells once.
     pub(super) error: Option<ErrorKind>,
     /// A reset has arrived, or the connect failed.
@@ -104,7 +111,10 @@ impl Closing {
 
 impl Socket {
     pub(super) fn new(script: Rc<Script>, is_unix: bool, is_dialled: bool, capacity: usize) -> Socket {
+        let waits = script.talk.as_ref().is_some_and(|talk| talk.role == Role::Server);
         Socket {
+            request: waits.then(Vec::new),
+            accept: String::new(),
             script,
             is_unix,
             id: None,
@@ -197,6 +207,21 @@ impl Socket {
         told | more
     }
 
+    /// Whether the peer waits for what it is to answer.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// The answer to our key, where it belongs in what is read next.
+    fn put_accept(&self, bytes: &mut [u8]) {
+        let Some(at) = self.script.talk.as_ref().and_then(|talk| talk.head.accept_at) else { return };
+        for (place, letter) in (at..).zip(self.accept.bytes()) {
+            if let Some(byte) = place.checked_sub(self.read).and_then(|place| bytes.get_mut(place)) {
+                *byte = letter;
+            }
+        }
+    }
+
     // ---- what the reactor does
 
     pub(super) fn receive(&mut self, buffer: &mut [u8], most: usize) -> io::Result<usize> {
@@ -213,6 +238,7 @@ impl Socket {
             _ => n,
         };
         buffer[..n].copy_from_slice(&self.script.bytes[self.read..self.read + n]);
+        self.put_accept(&mut buffer[..n]);
         self.read += n;
         self.mark = self.mark.filter(|&mark| mark >= self.read);
         self.read_now += n;
@@ -238,6 +264,13 @@ impl Socket {
             }
         }
         let n = self.taken.len() - before;
+        if let Some(request) = &mut self.request {
+            request.extend_from_slice(&self.taken[before..]);
+            if let Some(key) = key_of(request) {
+                self.accept = accept_of(&key);
+                self.request = None;
+            }
+        }
         self.used += n;
         self.taken_in_all += n as u64;
         if n == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(n) }

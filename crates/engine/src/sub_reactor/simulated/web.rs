@@ -55,8 +55,19 @@ pub(super) struct Head {
     pub(super) is_bodiless: bool,
     /// It offers compression, or agrees to it.
     pub(super) deflates: bool,
-    /// The key that it asks with, as it stands in the request.
+    /// A client's: the key that it asks with, as it stands in the request.
     pub(super) key: String,
+    /// A server's: where its answer to our key stands, if it knows one.
+    pub(super) accept_at: Option<usize>,
+    /// A server's: messages that it is sent may not lean on earlier ones.
+    pub(super) forgets: bool,
+}
+
+impl Head {
+    pub(super) fn new(asks: Asks, deflates: bool) -> Head {
+        let key = String::new();
+        Head { asks, is_bodiless: false, deflates, key, accept_at: None, forgets: false }
+    }
 }
 
 /// What comes of a head.
