@@ -101,6 +101,10 @@ impl<H: Handler> Stage<H> {
     /// Opens what was left and the `n` bytes that were read.
     fn open_records(&mut self, id: ConnId, n: usize, buffer: &mut ReadBuffer) {
         let key = id.key();
+        if self.core.corked(key) > 0 {
+            // Should what came break the session, nothing can be sealed any more: what was answered before leaves first.
+            self.core.flush_cork();
+        }
         let left = self.core.take_sealed(key);
         let start = buffer.body() - left.len();
         buffer.before(buffer.body(), left.len()).copy_from_slice(&left);
@@ -112,7 +116,7 @@ impl<H: Handler> Stage<H> {
         let received = secure.session.receive(bytes, &mut core.sealed);
         secure.is_closed |= matches!(received.phase, TlsPhase::Closed);
         if let Some(began) = began {
-            core.handshaking.1 += began.elapsed();
+            core.handshaking.1 += core.io.time_since(began);
         }
         let rest = &bytes[received.left.clone()];
         if !rest.is_empty() && matches!(received.phase, TlsPhase::Handshaking | TlsPhase::Open) {

@@ -4,9 +4,16 @@ use rustls_stable::{
     AlertDescription, Error as StableError,
     version::{TLS12, TLS13},
 };
-use wheelhouse::{TlsError, internals::Phase};
+use wheelhouse::{
+    Action, CloseReason, Conn, Engine, Framing, Handler, Listener, ListenerId, Message, Tls, TlsError,
+    internals::Phase, testing::Bench,
+};
 
-use crate::{ends::carry, records::open};
+use crate::{
+    ends::{Theirs, carry, client_config},
+    pki::Authority,
+    records::open,
+};
 
 #[test]
 fn close_notify_of_the_peer_closes_its_way_only() {
@@ -90,4 +97,45 @@ fn the_plaintext_before_a_fault_is_delivered_with_it() {
         client.give(&told);
         assert_eq!(client.error, Some(StableError::AlertReceived(AlertDescription::BadRecordMac)));
     }
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    type Session = ();
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, _: &mut (), line: Message<'_>) -> Action {
+        conn.send(line);
+        Action::Continue
+    }
+}
+
+/// What cannot be opened comes with the second of two reads that are served together.
+#[test]
+fn an_answer_leaves_though_what_comes_next_cannot_be_opened() {
+    let authority = Authority::new();
+    let pem = authority.signs(&["localhost"]);
+    let listener = Listener::new("tls://127.0.0.1:0")
+        .framing(Framing::lines(2_000))
+        .tls(Tls::new(&*pem.certificate, &*pem.key).unwrap());
+    let mut bench = Bench::with_options(Engine::builder().listen(listener).read_buffer(1024), |_| Echo);
+    let mut client = Theirs::client(client_config(&authority, &[&TLS13], None, &[]), "localhost");
+    let id = bench.open_on(ListenerId(0));
+    while client.conn.is_handshaking() {
+        bench.input(id, &client.take_out());
+        client.give(&bench.output(id));
+    }
+    bench.input(id, &client.take_out());
+
+    client.send(b"a question\n");
+    let mut wire = client.take_out();
+    client.send(&[b'.'; 1_500]);
+    wire.extend(client.take_out());
+    wire.extend([&b"\x17\x03\x03\x00\x28"[..], &[7; 40]].concat());
+    bench.input(id, &wire);
+    client.give(&bench.output(id));
+    assert_eq!(client.plain, b"a question\n");
+    assert_eq!(client.error, Some(StableError::AlertReceived(AlertDescription::BadRecordMac)));
+    bench.eof(id);
+    assert_eq!(bench.closed(id), Some(&CloseReason::Protocol));
 }
