@@ -189,7 +189,8 @@ impl Handler for Actor {
             let record = &mut model.records[index];
             let life = std::mem::replace(&mut record.life, Life::Open);
             record.opened = conn.now();
-            if !record.is_proxied() && record.carrier.is_none() && !record.is_web() {
+            let is_begun = record.is_proxied() || record.is_web() || record.is_secure();
+            if !is_begun && record.carrier.is_none() {
                 record.began = conn.now();
             }
             // Its pings may be too much for the high mark.
@@ -256,7 +257,13 @@ impl Handler for Actor {
         let id = conn.id();
         let _running = self.enter("on_eof", id);
         let kernel = Rc::clone(&self.kernel);
-        self.check(id, |model, index| model.records[index].intake.end(kernel.borrow().sockets[index].read));
+        self.check(id, |model, index| {
+            let socket = &kernel.borrow().sockets[index];
+            let is_whole = socket.seal.is_none() || socket.is_read_through();
+            let all = socket.script.bytes.len();
+            let read = if socket.seal.is_none() { socket.read } else { all * usize::from(is_whole) };
+            model.records[index].intake.end(read)
+        });
         let lingers = self.plan.deeds.contains(&Deed::Linger) && !self.model.borrow().is_calm;
         match self.act(conn) {
             Action::Continue if !lingers || self.random.one_in(2) => {

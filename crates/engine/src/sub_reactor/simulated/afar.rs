@@ -43,7 +43,7 @@ impl World {
             let socket_is_done = {
                 let kernel = self.kernel.borrow();
                 let socket = &kernel.sockets[index];
-                !socket.is_connecting && socket.read == socket.script.bytes.len()
+                !socket.is_connecting && socket.is_read_through()
             };
             if socket_is_done && self.random.one_in(4) {
                 self.ask(

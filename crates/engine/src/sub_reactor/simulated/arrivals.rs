@@ -18,6 +18,7 @@ use super::{
     preface::{Preface, Says},
     random::Random,
     script::Script,
+    seal::Seal,
     web::Role,
 };
 use crate::{Conn, Error, ListenerId, On, Reactor, Tag, connection::Phase, sub_reactor::Core};
@@ -57,6 +58,13 @@ pub(super) fn introduce(
     let peer = Peer::draw(random, plan.is_gentle);
     let is_unix = listener.is_some() && random.one_in(4);
     let index = kernel.borrow_mut().add(Rc::clone(&script), is_unix, listener.is_none(), peer);
+    // Behind what is no header nobody begins with TLS.
+    if let Some(keys) = kind.keys.as_ref().filter(|_| script.goes_on()) {
+        let seal = Seal::new(random, keys, role, &script.bytes, script.proxied);
+        let socket = &mut kernel.borrow_mut().sockets[index];
+        socket.sent = seal.stream.len();
+        socket.seal = Some(Box::new(seal));
+    }
     model.records.push(Record::new(kind, listener, script, now));
     debug_assert_eq!(index + 1, model.records.len(), "a socket for each record");
     index

@@ -78,7 +78,7 @@ fn is_fit(
     }
     match end.reason {
         CloseReason::Peer { code: None } if !end.opened => {
-            let has_left = socket.fin_arrived && socket.read == socket.script.bytes.len();
+            let has_left = socket.fin_arrived && socket.is_read_through();
             when(has_left && record.script.says == Some(Says::Torn), "its header was not torn")
         }
         CloseReason::Peer { code: None } => when(record.intake.is_at_end, "its end was not told"),
@@ -144,16 +144,19 @@ fn is_abuse(reason: CloseReason) -> bool {
 pub(super) fn settle_accounts(model: &mut Model, index: usize, socket: &mut Socket, plan: &Plan) {
     let record = &mut model.records[index];
     let (Some(id), Some(end)) = (record.id, record.end) else { return };
+    socket.open(usize::MAX);
     let bytes = std::mem::take(&mut socket.taken);
     let mut outcome = record.hear(&bytes).and_then(|()| record.close_accounts(end.unsent));
-    outcome = outcome.and(parting::check_last_words(record, end, plan, model.is_stopping));
+    outcome = outcome.and(parting::check_last_words(record, end, plan, socket, model.is_stopping));
     let asked = record.was_closed || record.was_reset;
     let is_graceful = match end.reason {
+        CloseReason::Peer { code: None } if record.is_secure() => plan.is_gentle && end.opened && !asked,
         CloseReason::Peer { code: None } | CloseReason::Local => end.opened && !asked,
         // What cuts these short does not change the reason.
         CloseReason::Protocol | CloseReason::Peer { .. } => plan.is_gentle && !asked && !model.is_stopping,
         _ => false,
     };
+    let is_graceful = is_graceful && !socket.seal.as_ref().is_some_and(|seal| seal.may_break());
     let (sure, due) = record.ledger.left();
     let missed = record.ledger.missed + if is_graceful { due } else { 0 };
     let with_reset = socket.closed.is_some_and(|closing| closing.with_reset);
@@ -163,14 +166,17 @@ pub(super) fn settle_accounts(model: &mut Model, index: usize, socket: &mut Sock
     if is_graceful && !socket.closed.is_some_and(|closing| closing.is_clean()) {
         outcome = outcome.and(Err(format!("closed gracefully, but the peer sees {:?}", socket.closed)));
     }
+    if is_graceful && socket.seal.as_ref().is_some_and(|seal| !seal.heard_goodbye) {
+        outcome = outcome.and(Err("closed gracefully, without a goodbye".to_owned()));
+    }
     if is_abuse(end.reason) && !with_reset {
         outcome = outcome.and(Err("closed for abuse, without a reset".to_owned()));
     }
     let may_be_cut_short = match end.reason {
         CloseReason::Protocol => true,
-        CloseReason::Peer { code } => code.is_some(),
+        CloseReason::Peer { code } => code.is_some() || record.is_secure(),
         CloseReason::Auth | CloseReason::Lifetime | CloseReason::Panic => record.is_web(),
-        CloseReason::Handshake => record.is_web(),
+        CloseReason::Handshake => record.is_web() || record.is_secure(),
         _ => false,
     };
     if with_reset && !(is_abuse(end.reason) || record.was_reset || may_be_cut_short) {

@@ -254,8 +254,8 @@ impl Actor {
         let still_open = View::of(conn.reactor(), id).is_open;
         let mut model = self.model.borrow_mut();
         // What was asked for through a handle may end it first.
-        let is_web = model.records[index].is_web();
-        if is_asked && (!is_open || is_web) || !is_asked && still_open && !is_web {
+        let is_bound = model.records[index].is_web() || model.records[index].is_secure();
+        if is_asked && (!is_open || is_bound) || !is_asked && still_open && !is_bound {
             model.fail(id, format!("is to be taken out: {is_asked}, and was open: {is_open}"));
         }
         if is_asked {

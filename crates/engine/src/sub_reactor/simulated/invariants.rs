@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ConnId,
-    connection::{Connection, Flags, Phase},
+    connection::{Connection, Flags, Phase, PutOff},
     id::Key,
     sub_reactor::{Core, due::Due},
 };
@@ -189,6 +189,8 @@ impl World {
         }
         if is_open {
             let is_served = flags.intersects(Flags::PAUSES | Flags::IN_READY);
+            let is_put_off = connection.secure().is_some_and(|secure| secure.put_off != PutOff::No);
+            let is_served = is_served || is_put_off;
             ensure!(!has(Flags::UNSERVED) || is_served, "what was kept is forgotten");
             let is_unread = has(Flags::READABLE) && !has(Flags::EOF) && socket.level().contains(Ready::IN);
             let is_told = !socket.woken.is_empty() || self.is_to_be_told(socket);
@@ -232,11 +234,12 @@ impl World {
                 "full"
             );
         }
-        let waited = if record.listener.is_none() || record.is_proxied() || record.is_web() {
-            Duration::from_millis(11)
-        } else {
-            Duration::ZERO
-        };
+        let waited =
+            if record.listener.is_none() || record.is_proxied() || record.is_web() || record.is_secure() {
+                Duration::from_millis(11)
+            } else {
+                Duration::ZERO
+            };
         for (kind, due) in record.timers.iter().filter(|_| phase == Phase::Open) {
             // Before it was open none came.
             let late = self.core().clock.now().saturating_duration_since(record.opened.max(*due));

@@ -9,9 +9,11 @@
 //! ```
 //!
 //! Connections are accepted (from proxies, too, with a header in front), dialled, taken out and put in again; they end of
-//! themselves, by a deed of the handler's or of another thread's, in a drain or at a stop.
+//! themselves, by a deed of the handler's or of another thread's, in a drain or at a stop. Some are WebSockets, some speak TLS:
+//! then the peer is a client or a server written by others, and what it makes of the bytes is held against the model.
 //!
-//! A world is drawn from its seed and from nothing else: the same seed makes the same world. After each turn everything is
+//! A world is drawn from its seed and from nothing else: the same seed makes the same world, but for the bytes that TLS draws
+//! for itself, whose lengths are the same each time. After each turn everything is
 //! looked at that must hold between two turns; a failure names the seed, the turn and the connection.
 
 mod actor;
@@ -39,9 +41,11 @@ mod plan;
 mod preface;
 mod random;
 mod script;
+mod seal;
 mod sending;
 mod socket;
 mod squeeze;
+mod talking;
 mod trace;
 mod web;
 mod wire;

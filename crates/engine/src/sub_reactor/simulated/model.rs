@@ -229,7 +229,17 @@ impl Record {
         matches!(self.kind.wire, Wire::Web(_))
     }
 
-    /// The kernel took these bytes.
+    /// It speaks TLS, or would if its proxy let it.
+    pub(super) fn is_secure(&self) -> bool {
+        self.kind.keys.is_some()
+    }
+
+    /// What sealing may add beyond the limit: it counts what is sealed, and a new message as it is.
+    pub(super) fn added(&self, queued: usize) -> usize {
+        if self.is_secure() { 256 + queued / 64 } else { 0 }
+    }
+
+    /// The peer has these bytes.
     pub(super) fn hear(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.ledger.take(&self.ear.hear(bytes)?)
     }
@@ -237,6 +247,7 @@ impl Record {
     /// Whether a message's bytes can be counted before they leave: the ledger's are those that leave.
     fn is_countable(&self) -> bool {
         match self.kind.wire {
+            _ if self.is_secure() => false,
             Wire::Web(web) => web.deflate.is_none() && self.listener.is_some(),
             _ => true,
         }
@@ -251,7 +262,7 @@ impl Record {
 
     /// It is gone, and so many bytes were never sent, it is said.
     pub(super) fn close_accounts(&mut self, unsent: u64) -> Result<(), String> {
-        if !self.is_web() {
+        if !self.is_web() && !self.is_secure() {
             return self.ledger.close(unsent, 0);
         }
         let begun = self.ear.begun().filter(|_| self.is_countable()).map(<[u8]>::to_vec);

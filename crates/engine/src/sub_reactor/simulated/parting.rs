@@ -6,6 +6,7 @@ use super::{
     model::{End, Record},
     plan::Plan,
     script::Ending,
+    seal::Manner,
     socket::Socket,
     web::{Asks, Role, Talk},
 };
@@ -19,10 +20,13 @@ pub(super) fn is_fit(
     plan: &Plan,
     now: Instant,
 ) -> Option<Result<(), String>> {
+    if let Some(outcome) = seal_is_fit(record, socket, end, plan, now) {
+        return Some(outcome);
+    }
     let talk = record.script.talk.as_ref()?;
     let when = |is_so: bool, otherwise: &str| if is_so { Ok(()) } else { Err(otherwise.to_owned()) };
     let passed = |since: Instant, limit: Duration| when(now - since >= limit, "there was time left");
-    let has_left = socket.fin_arrived && socket.read == socket.script.bytes.len();
+    let has_left = socket.fin_arrived && socket.is_read_through();
     let has_all = record.intake.has_all_messages();
     Some(match end.reason {
         CloseReason::Peer { code: None } if !end.opened => {
@@ -60,6 +64,39 @@ pub(super) fn is_fit(
     })
 }
 
+/// The same of what TLS, or who speaks it, makes of an end.
+fn seal_is_fit(
+    record: &Record,
+    socket: &Socket,
+    end: End,
+    plan: &Plan,
+    now: Instant,
+) -> Option<Result<(), String>> {
+    let seal = socket.seal.as_ref()?;
+    let is_left = socket.is_read_through() && (socket.fin_arrived || seal.said_goodbye);
+    let may_break = seal.may_break();
+    let when = |is_so: bool, otherwise: &str| Some(if is_so { Ok(()) } else { Err(otherwise.to_owned()) });
+    match end.reason {
+        CloseReason::Peer { code: None } if !end.opened => when(is_left, "it has not left"),
+        CloseReason::Peer { code: None } if !seal.said_goodbye => {
+            when(is_left && socket.fin_arrived, "it was not truncated")
+        }
+        CloseReason::Peer { code: None } if record.is_web() => {
+            when(is_left && record.intake.has_all_messages(), "it has not left, or not all was told")
+        }
+        CloseReason::Handshake if !end.opened && may_break => Some(Ok(())),
+        CloseReason::Handshake if !end.opened && record.script.talk.is_none() => {
+            when(now - record.began >= plan.options.handshake_timeout, "there was time left")
+        }
+        CloseReason::Protocol if may_break => Some(Ok(())),
+        CloseReason::InboundOverflow if record.script.talk.is_none() => {
+            let (unused, takes) = record.intake.unused(socket.script.bytes.len());
+            when(unused.max(takes) > plan.options.inbound_limit, "it is not more than the limit")
+        }
+        _ => None,
+    }
+}
+
 fn is_refusal(talk: &Talk) -> bool {
     matches!(talk.head.asks, Asks::Other(_) | Asks::Unreadable(_))
 }
@@ -69,9 +106,12 @@ pub(super) fn check_last_words(
     record: &Record,
     end: End,
     plan: &Plan,
+    socket: &Socket,
     is_stopping: bool,
 ) -> Result<(), String> {
     let Some(talk) = &record.script.talk else { return Ok(()) };
+    // Nothing is heard of it where TLS ends first.
+    let is_honest = socket.seal.as_ref().is_none_or(|seal| seal.manner == Manner::Honest);
     let ear = &record.ear;
     if ear.pings > 0 && record.kind.heartbeat().is_none() {
         return Err(format!("{} pings without a heartbeat", ear.pings));
@@ -84,7 +124,7 @@ pub(super) fn check_last_words(
     };
     // Asked to finish before it is open, one ends at once.
     let is_early = !end.opened && (record.was_finished || talk.role == Role::Server);
-    let must_tell = is_told && !is_cut_short && !is_early;
+    let must_tell = is_told && !is_cut_short && !is_early && is_honest;
     if must_tell && !ear.is_between() {
         return Err("its last words are cut".to_owned());
     }

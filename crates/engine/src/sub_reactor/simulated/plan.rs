@@ -1,11 +1,12 @@
 //! What a world is made of: drawn from its seed before anything happens.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use super::{
     deed::Deed,
     kernel::Habits,
     random::Random,
+    seal::Keys,
     web::{Beat, Web},
     wire::Wire,
 };
@@ -51,10 +52,14 @@ pub(super) struct Kind {
     pub(super) authentication: Option<Duration>,
     /// Proxies come through this listener, too.
     pub(super) proxies: bool,
+    /// They speak TLS.
+    pub(super) keys: Option<Rc<Keys>>,
 }
 
 /// Whoever comes from here is a proxy, where the listener knows proxies.
 const PROXIES: &str = "10.9.0.0/16";
+/// One of so many worlds has TLS: its handshakes take as long as all else does.
+const SECURE: usize = 10;
 /// In ms.
 const AN_HOUR: u64 = 60 * 60 * 1000;
 const KIB: usize = 1 << 10;
@@ -99,7 +104,11 @@ impl Plan {
             is_talkative: random.one_in(2),
             send_buffer: random.pick(&[300, 4 * KIB, 40 * KIB, MIB]),
         };
-        let kinds = (0..1 + random.below(3)).map(|_| Kind::draw(random, is_gentle)).collect();
+        let keys = random.one_in(SECURE).then(|| Rc::new(Keys::draw(random)));
+        let mut kinds: Vec<Kind> = (0..1 + random.below(3)).map(|_| Kind::draw(random, is_gentle)).collect();
+        for kind in &mut kinds {
+            kind.keys = keys.clone().filter(|_| !random.one_in(3));
+        }
         let share = random.pick(&[2, 4, 8]);
         let deeds = Deed::ALL.iter().copied().filter(|deed| {
             let allowed = !is_gentle || deed.is_gentle();
@@ -157,7 +166,7 @@ impl Kind {
         let policy = random.pick(&policies[..if wire == Wire::Raw { 2 } else { 3 }]);
         let authentication = (!is_gentle && random.one_in(6)).then(|| Duration::from_millis(200));
         let proxies = random.one_in(4);
-        Kind { wire, framing: wire.framing(), marks, policy, authentication, proxies }
+        Kind { wire, framing: wire.framing(), marks, policy, authentication, proxies, keys: None }
     }
 
     pub(super) fn listener(&self) -> Listener {
@@ -166,6 +175,9 @@ impl Kind {
         let mut listener = listener.water_marks(low, high, limit);
         if self.proxies {
             listener.trusted = TrustedNetworks::parse(&[PROXIES.to_owned()]).ok();
+        }
+        if let Some(keys) = &self.keys {
+            listener = listener.tls(keys.tls.clone());
         }
         if let Some(Beat { every, timeout }) = self.heartbeat() {
             listener = listener.heartbeat(every, timeout);
@@ -179,8 +191,14 @@ impl Kind {
     /// As it is dialled.
     pub(super) fn connect(&self) -> Connect {
         let (low, high, limit) = self.marks;
-        let is_web = matches!(self.wire, Wire::Web(_));
-        let to = Connect::to(if is_web { "ws://127.0.0.1:9/" } else { "tcp://127.0.0.1:9" });
+        let scheme = match (matches!(self.wire, Wire::Web(_)), self.keys.is_some()) {
+            (false, false) => "tcp",
+            (false, true) => "tls",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        };
+        let to = Connect::to(format!("{scheme}://127.0.0.1:9"));
+        let to = if let Some(keys) = &self.keys { to.tls(keys.client.clone()) } else { to };
         let to = to.framing(self.framing.clone()).policy(self.policy).water_marks(low, high, limit);
         match self.heartbeat() {
             Some(Beat { every, timeout }) => to.heartbeat(every, timeout),

@@ -16,6 +16,8 @@ pub(super) struct Script {
     pub(super) bytes: Vec<u8>,
     /// What a proxy says first.
     pub(super) says: Option<Says>,
+    /// How many bytes that is.
+    pub(super) proxied: usize,
     /// How many of the bytes come before the first message: that, and the head of a WebSocket's.
     pub(super) preface: usize,
     /// What else a WebSocket's peer does.
@@ -64,6 +66,7 @@ impl Script {
         let bytes = preface.map_or(Vec::new(), |preface| preface.bytes);
         let mut script = Script {
             says,
+            proxied: bytes.len(),
             preface: bytes.len(),
             talk: None,
             bytes,
@@ -92,6 +95,11 @@ impl Script {
         }
         script.end(random, wire, count as u64);
         script
+    }
+
+    /// Whether a connection comes of what its proxy says, if there is one.
+    pub(super) fn goes_on(&self) -> bool {
+        !matches!(self.says, Some(Says::Torn | Says::Nonsense))
     }
 
     fn add(&mut self, random: &mut Random, wire: Wire, number: u64, most: usize) {

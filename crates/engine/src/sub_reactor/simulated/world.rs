@@ -280,6 +280,7 @@ impl World {
             model.records[index].active = now;
         }
         for index in kernel.taken_from.drain(..) {
+            model.records[index].taken_at = now;
             if model.records[index].kind.heartbeat().is_none() {
                 model.records[index].active = now;
             }
@@ -287,8 +288,11 @@ impl World {
         for (index, socket) in kernel.sockets.iter_mut().enumerate() {
             let record = &mut model.records[index];
             record.resumed_in = None;
-            if !socket.taken.is_empty() {
-                record.taken_at = now;
+            if let (Some(fault), Some(id)) =
+                (socket.seal.as_mut().and_then(|seal| seal.fault.take()), record.id)
+            {
+                model.fail(id, format!("the peer's TLS says: {fault}"));
+                continue;
             }
             if socket.fin_said {
                 record.fin_at.get_or_insert(now);
