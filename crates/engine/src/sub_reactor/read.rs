@@ -292,8 +292,8 @@ impl<H: Handler> Stage<H> {
         }
     }
 
-    #[cold]
-    fn offer_kept(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+    /// Offers the message on hold once more, if there is one; what else was kept is next.
+    pub(super) fn offer_held(&mut self, id: ConnId) {
         let key = id.key();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.flags.remove(Flags::UNSERVED);
@@ -301,6 +301,12 @@ impl<H: Handler> Stage<H> {
             self.core.stats.messages_in -= 1;
             self.offer_message(id, Message::new(kind, &body));
         }
+    }
+
+    #[cold]
+    fn offer_kept(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        self.offer_held(id);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         let still_paused = !connection.takes_input();
         if connection.inbound.is_empty() {

@@ -153,6 +153,11 @@ impl<H: Handler> Stage<H> {
             && secure.since.take().is_some()
         {
             self.call(id, |handler, conn, session| handler.on_secured(conn, session));
+            // The message at which it began may have been put on hold, and resumed meanwhile.
+            let waits = |c: &Connection| c.flags.contains(Flags::UNSERVED) && c.takes_input();
+            if self.core.connections.get(key).is_some_and(waits) {
+                self.offer_held(id);
+            }
             return;
         }
         if connection.phase != Phase::Handshaking {
@@ -275,8 +280,10 @@ impl Core {
             self.catch_up(key);
         }
         let stamp = self.clock.stamp();
-        // A WebSocket's messages under way would be forgotten, and their frames not.
-        let is_able = |c: &&mut Connection| c.phase == Phase::Open && !c.shakes_hands();
+        // A WebSocket's messages under way would be forgotten, and their frames not; and a handshake takes both directions.
+        let is_able = |c: &&mut Connection| {
+            c.phase == Phase::Open && c.takes_output() && !c.shakes_hands() && !c.flags.contains(Flags::EOF)
+        };
         if self.connections.get_mut(key).filter(is_able).is_none() {
             return false;
         }
@@ -369,6 +376,11 @@ impl Core {
     /// alert, is queued, and leaves with what is sent in this turn.
     #[cold]
     fn answer_sealed(&mut self, key: Key, goes_on: bool) {
+        let has_parted = |c: &Connection| c.flags.intersects(Flags::SHUT_WANTED | Flags::SHUT);
+        if self.connections.get(key).is_some_and(has_parted) {
+            // Behind our goodbye nothing is said, and behind our FIN nothing can be.
+            return;
+        }
         let out = std::mem::take(&mut self.sealed);
         let _ = match goes_on {
             true => self.write_sealed(key, &out),
