@@ -220,6 +220,13 @@ impl Handler for Actor {
         self.act(conn)
     }
 
+    fn on_secured(&mut self, conn: &mut Conn<'_>, _: &mut Session) -> Action {
+        let id = conn.id();
+        let _running = self.enter("on_secured", id);
+        self.meet_secured(conn);
+        self.act(conn)
+    }
+
     fn on_data(&mut self, conn: &mut Conn<'_>, session: &mut Session, input: &mut Input<'_>) -> Action {
         let id = conn.id();
         let _running = self.enter("on_data", id);
@@ -243,6 +250,7 @@ impl Handler for Actor {
         let _running = self.enter("on_message", id);
         assert_eq!(session.0, Some(id), "another's session");
         self.check(id, |model, index| model.records[index].intake.receive(message));
+        self.turn(conn);
         self.echo = Some(message.bytes().to_vec());
         let action = self.act(conn);
         if action == Action::Hold
@@ -259,6 +267,11 @@ impl Handler for Actor {
         let kernel = Rc::clone(&self.kernel);
         self.check(id, |model, index| {
             let socket = &kernel.borrow().sockets[index];
+            if socket.seal.is_none() && socket.script.gate == Some(socket.read) {
+                // It has left before TLS began.
+                model.records[index].intake.is_at_end = true;
+                return Ok(());
+            }
             let is_whole = socket.seal.is_none() || socket.is_read_through();
             let all = socket.script.bytes.len();
             let read = if socket.seal.is_none() { socket.read } else { all * usize::from(is_whole) };

@@ -19,6 +19,7 @@ use super::{
     random::Random,
     script::Script,
     seal::Seal,
+    turning::Turn,
     web::Role,
 };
 use crate::{Conn, Error, ListenerId, On, Reactor, Tag, connection::Phase, sub_reactor::Core};
@@ -54,12 +55,13 @@ pub(super) fn introduce(
     let client = client(model.records.len(), random.one_in(3));
     let preface = is_proxied.then(|| Preface::draw(random, client, plan.is_gentle));
     let role = if listener.is_some() { Role::Client } else { Role::Server };
-    let script = Rc::new(Script::draw(random, kind.wire, role, most, preface));
+    let script = Rc::new(Script::draw(random, &kind, role, most, preface));
     let peer = Peer::draw(random, plan.is_gentle);
     let is_unix = listener.is_some() && random.one_in(4);
     let index = kernel.borrow_mut().add(Rc::clone(&script), is_unix, listener.is_none(), peer);
     // Behind what is no header nobody begins with TLS.
-    if let Some(keys) = kind.keys.as_ref().filter(|_| script.goes_on()) {
+    let is_sealed = kind.turns != Some(Turn::Tls) && script.goes_on();
+    if let Some(keys) = kind.keys.as_ref().filter(|_| is_sealed) {
         let seal = Seal::new(random, keys, role, &script.bytes, script.proxied);
         let socket = &mut kernel.borrow_mut().sockets[index];
         socket.sent = seal.stream.len();

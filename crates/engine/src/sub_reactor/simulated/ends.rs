@@ -10,6 +10,7 @@ use super::{
     preface::Says,
     script::Ending,
     socket::Socket,
+    turning::Securing,
 };
 use crate::{CloseReason, Closed, ConnId, Policy};
 
@@ -156,7 +157,8 @@ pub(super) fn settle_accounts(model: &mut Model, index: usize, socket: &mut Sock
         CloseReason::Protocol | CloseReason::Peer { .. } => plan.is_gentle && !asked && !model.is_stopping,
         _ => false,
     };
-    let is_graceful = is_graceful && !socket.seal.as_ref().is_some_and(|seal| seal.may_break());
+    let is_sound = !socket.seal.as_ref().is_some_and(|seal| seal.may_break());
+    let is_graceful = is_graceful && is_sound && !matches!(record.securing, Securing::Since(_));
     let (sure, due) = record.ledger.left();
     let missed = record.ledger.missed + if is_graceful { due } else { 0 };
     let with_reset = socket.closed.is_some_and(|closing| closing.with_reset);

@@ -190,7 +190,7 @@ impl World {
         if is_open {
             let is_served = flags.intersects(Flags::PAUSES | Flags::IN_READY);
             let is_put_off = connection.secure().is_some_and(|secure| secure.put_off != PutOff::No);
-            let is_served = is_served || is_put_off;
+            let is_served = is_served || is_put_off || connection.is_securing();
             ensure!(!has(Flags::UNSERVED) || is_served, "what was kept is forgotten");
             let is_unread = has(Flags::READABLE) && !has(Flags::EOF) && socket.level().contains(Ready::IN);
             let is_told = !socket.woken.is_empty() || self.is_to_be_told(socket);
@@ -385,7 +385,9 @@ fn nearest(core: &Core, connection: &Connection) -> Option<Tick> {
                 true => clock.tick_after(connection.last_activity, beat.timeout),
                 false => clock.tick_after(connection.last_activity, beat.every),
             });
-            [idle, since, beat, stall(options.write_stall_timeout)].into_iter().flatten().min()
+            let securing = connection.secure().and_then(|secure| secure.since);
+            let securing = securing.map(|since| clock.tick_after(since, options.handshake_timeout));
+            [idle, since, beat, securing, stall(options.write_stall_timeout)].into_iter().flatten().min()
         }
     }
 }

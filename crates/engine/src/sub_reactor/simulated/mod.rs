@@ -10,11 +10,12 @@
 //!
 //! Connections are accepted (from proxies, too, with a header in front), dialled, taken out and put in again; they end of
 //! themselves, by a deed of the handler's or of another thread's, in a drain or at a stop. Some are WebSockets, some speak TLS:
-//! then the peer is a client or a server written by others, and what it makes of the bytes is held against the model.
+//! then the peer's end is none of the engine's, and what it makes of the bytes is held against the model. Some become something
+//! else in mid-life: the rest is framed otherwise, or sealed.
 //!
 //! A world is drawn from its seed and from nothing else: the same seed makes the same world, but for the bytes that TLS draws
-//! for itself, whose lengths are the same each time. After each turn everything is
-//! looked at that must hold between two turns; a failure names the seed, the turn and the connection.
+//! for itself, whose lengths are the same each time. After each turn everything is looked at that must hold between two turns; a
+//! failure names the seed, the turn and the connection.
 
 mod actor;
 mod afar;
@@ -47,6 +48,7 @@ mod socket;
 mod squeeze;
 mod talking;
 mod trace;
+mod turning;
 mod web;
 mod wire;
 mod world;

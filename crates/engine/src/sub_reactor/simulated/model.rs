@@ -19,6 +19,7 @@ use super::{
     preface::Says,
     script::Script,
     trace::Trace,
+    turning::{Securing, Turn},
     wire::{Encoded, Wire},
 };
 use crate::{Audience, CloseReason, ConnId, ListenerId, TimerKind, connection::Phase};
@@ -89,6 +90,8 @@ pub(super) struct Record {
     pub(super) intake: Intake,
     /// What became of its request.
     pub(super) decision: Decision,
+    /// Where TLS stands that begins in mid-life.
+    pub(super) securing: Securing,
     pub(super) script: Rc<Script>,
     pub(super) timers: Vec<(TimerKind, Instant)>,
     pub(super) is_paused: bool,
@@ -144,6 +147,7 @@ impl Record {
             ear: Ear::new(Rc::clone(&script)),
             intake: Intake::new(Rc::clone(&script)),
             decision: Decision::default(),
+            securing: Securing::No,
             script,
             timers: Vec::new(),
             is_paused: false,
@@ -232,6 +236,11 @@ impl Record {
     /// It speaks TLS, or would if its proxy let it.
     pub(super) fn is_secure(&self) -> bool {
         self.kind.keys.is_some()
+    }
+
+    /// What it holds cannot go with its socket.
+    pub(super) fn is_bound(&self) -> bool {
+        self.is_web() || self.is_secure() && self.kind.turns != Some(Turn::Tls)
     }
 
     /// What sealing may add beyond the limit: it counts what is sealed, and a new message as it is.

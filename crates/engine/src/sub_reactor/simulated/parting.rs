@@ -8,6 +8,7 @@ use super::{
     script::Ending,
     seal::Manner,
     socket::Socket,
+    turning::Securing,
     web::{Asks, Role, Talk},
 };
 use crate::CloseReason;
@@ -84,7 +85,16 @@ fn seal_is_fit(
         CloseReason::Peer { code: None } if record.is_web() => {
             when(is_left && record.intake.has_all_messages(), "it has not left, or not all was told")
         }
-        CloseReason::Handshake if !end.opened && may_break => Some(Ok(())),
+        CloseReason::Handshake if may_break => Some(Ok(())),
+        CloseReason::Handshake if end.opened => match record.securing {
+            Securing::Since(since) => {
+                when(now - since >= plan.options.handshake_timeout, "there was time left")
+            }
+            _ => when(false, "it was secured"),
+        },
+        CloseReason::Peer { code: None } if matches!(record.securing, Securing::Since(_)) => {
+            when(is_left, "it has not left")
+        }
         CloseReason::Handshake if !end.opened && record.script.talk.is_none() => {
             when(now - record.began >= plan.options.handshake_timeout, "there was time left")
         }

@@ -7,6 +7,7 @@ use super::{
     kernel::Habits,
     random::Random,
     seal::Keys,
+    turning::Turn,
     web::{Beat, Web},
     wire::Wire,
 };
@@ -54,6 +55,8 @@ pub(super) struct Kind {
     pub(super) proxies: bool,
     /// They speak TLS.
     pub(super) keys: Option<Rc<Keys>>,
+    /// What they become at one of their messages.
+    pub(super) turns: Option<Turn>,
 }
 
 /// Whoever comes from here is a proxy, where the listener knows proxies.
@@ -108,6 +111,10 @@ impl Plan {
         let mut kinds: Vec<Kind> = (0..1 + random.below(3)).map(|_| Kind::draw(random, is_gentle)).collect();
         for kind in &mut kinds {
             kind.keys = keys.clone().filter(|_| !random.one_in(3));
+            let may_start = kind.keys.is_some() && matches!(kind.wire, Wire::Lines(_) | Wire::Lengths(_));
+            if may_start && random.one_in(2) {
+                kind.turns = Some(Turn::Tls);
+            }
         }
         let share = random.pick(&[2, 4, 8]);
         let deeds = Deed::ALL.iter().copied().filter(|deed| {
@@ -166,7 +173,10 @@ impl Kind {
         let policy = random.pick(&policies[..if wire == Wire::Raw { 2 } else { 3 }]);
         let authentication = (!is_gentle && random.one_in(6)).then(|| Duration::from_millis(200));
         let proxies = random.one_in(4);
-        Kind { wire, framing: wire.framing(), marks, policy, authentication, proxies, keys: None }
+        let may_turn = !matches!(wire, Wire::Raw | Wire::Web(_));
+        let others = [Wire::Lines(9_000), Wire::Lengths(9_000), Wire::Typed(200_000), Wire::Joined];
+        let turns = (may_turn && random.one_in(4)).then(|| Turn::Framing(random.pick(&others)));
+        Kind { wire, framing: wire.framing(), marks, policy, authentication, proxies, keys: None, turns }
     }
 
     pub(super) fn listener(&self) -> Listener {
@@ -176,7 +186,7 @@ impl Kind {
         if self.proxies {
             listener.trusted = TrustedNetworks::parse(&[PROXIES.to_owned()]).ok();
         }
-        if let Some(keys) = &self.keys {
+        if let Some(keys) = self.keys.as_ref().filter(|_| self.turns != Some(Turn::Tls)) {
             listener = listener.tls(keys.tls.clone());
         }
         if let Some(Beat { every, timeout }) = self.heartbeat() {
@@ -191,14 +201,15 @@ impl Kind {
     /// As it is dialled.
     pub(super) fn connect(&self) -> Connect {
         let (low, high, limit) = self.marks;
-        let scheme = match (matches!(self.wire, Wire::Web(_)), self.keys.is_some()) {
+        let keys = self.keys.as_ref().filter(|_| self.turns != Some(Turn::Tls));
+        let scheme = match (matches!(self.wire, Wire::Web(_)), keys.is_some()) {
             (false, false) => "tcp",
             (false, true) => "tls",
             (true, false) => "ws",
             (true, true) => "wss",
         };
         let to = Connect::to(format!("{scheme}://127.0.0.1:9"));
-        let to = if let Some(keys) = &self.keys { to.tls(keys.client.clone()) } else { to };
+        let to = if let Some(keys) = keys { to.tls(keys.client.clone()) } else { to };
         let to = to.framing(self.framing.clone()).policy(self.policy).water_marks(low, high, limit);
         match self.heartbeat() {
             Some(Beat { every, timeout }) => to.heartbeat(every, timeout),

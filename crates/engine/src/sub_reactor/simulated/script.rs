@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use super::{
     frames::Pen,
+    plan::Kind as Settings,
     preface::{Preface, Says},
     random::Random,
+    turning::Turn,
     web::{Role, Talk},
     wire::{BREAKS, Joined, THROWS, Wire},
 };
@@ -26,6 +28,9 @@ pub(super) struct Script {
     /// None in raw bytes.
     pub(super) messages: Vec<Sent>,
     pub(super) ending: Ending,
+    /// The message at which the connection becomes something else, and whether nothing follows it before TLS is there.
+    pub(super) turn: Option<usize>,
+    pub(super) gate: Option<usize>,
     /// The most bytes that one message takes on the wire, a torn one included.
     pub(super) longest: usize,
 }
@@ -57,11 +62,12 @@ impl Script {
     /// `role`: which end of a WebSocket the peer is, where it speaks of one.
     pub(super) fn draw(
         random: &mut Random,
-        wire: Wire,
+        kind: &Settings,
         role: Role,
         most: usize,
         preface: Option<Preface>,
     ) -> Script {
+        let mut wire = kind.wire;
         let says = preface.as_ref().map(|preface| preface.says);
         let bytes = preface.map_or(Vec::new(), |preface| preface.bytes);
         let mut script = Script {
@@ -73,6 +79,8 @@ impl Script {
             is_raw: wire == Wire::Raw,
             messages: Vec::new(),
             ending: Ending::Whole,
+            turn: None,
+            gate: None,
             longest: 0,
         };
         match says {
@@ -90,10 +98,21 @@ impl Script {
         }
         let most_messages = if random.one_in(4) { 60 } else { 12 };
         let count = random.below(most_messages);
+        let turn = kind.turns.filter(|_| count > 0).map(|turn| (random.below(count), turn));
+        let mut first = 0;
         for number in 0..count {
-            script.add(random, wire, number as u64, most);
+            script.add(random, wire, (number - first) as u64, most);
+            match turn {
+                Some((at, Turn::Framing(other))) if at == number => {
+                    (script.turn, wire, first) = (Some(at), other, at + 1);
+                }
+                Some((at, Turn::Tls)) if at == number => {
+                    (script.turn, script.gate) = (Some(at), Some(script.bytes.len()));
+                }
+                _ => {}
+            }
         }
-        script.end(random, wire, count as u64);
+        script.end(random, wire, (count - first) as u64);
         script
     }
 

@@ -92,6 +92,9 @@ pub(super) struct Seal {
     pub(super) given: usize,
     /// From the reactor, and on its way.
     coming: Vec<u8>,
+    /// So much of what it takes next was heard before TLS began, and so much behind that is not sealed.
+    heard: usize,
+    unsealed: usize,
     /// It has said that nothing follows, and has heard that.
     pub(super) said_goodbye: bool,
     pub(super) heard_goodbye: bool,
@@ -123,12 +126,19 @@ impl Seal {
             stream: script[..preface].to_vec(),
             given: preface,
             coming: Vec::new(),
+            heard: 0,
+            unsealed: 0,
             said_goodbye: false,
             heard_goodbye: false,
             fault: None,
         };
         seal.flush();
         seal
+    }
+
+    /// It begins in mid-life: behind so many bytes that are heard already, and so many that are not sealed.
+    pub(super) fn begin_behind(&mut self, heard: usize, unsealed: usize) {
+        (self.heard, self.unsealed) = (heard, unsealed);
     }
 
     /// Whether it breaks the rules of TLS: then the alert that says so is the last that it hears.
@@ -174,8 +184,12 @@ impl Seal {
 
     /// So many bytes of what is on its way arrive; what they hold. Nothing is answered where the peer has ended.
     pub(super) fn open(&mut self, n: usize, answers: bool) -> Vec<u8> {
-        let bytes: Vec<u8> = self.coming.drain(..n.min(self.coming.len())).collect();
-        let (mut rest, mut plain) = (&bytes[..], Vec::new());
+        let known = n.min(self.heard);
+        self.heard -= known;
+        let bytes: Vec<u8> = self.coming.drain(..(n - known).min(self.coming.len())).collect();
+        let (unsealed, mut rest) = bytes.split_at(bytes.len().min(self.unsealed));
+        self.unsealed -= unsealed.len();
+        let mut plain = unsealed.to_vec();
         if self.manner == Manner::Plain {
             return plain;
         }

@@ -31,6 +31,8 @@ impl Socket {
                 let is_done = seal.given == self.script.bytes.len() && seal.is_ready();
                 is_done || seal.manner == Manner::Leaves
             }
+            // Behind our FIN it waits for TLS no longer.
+            None if self.script.gate == Some(self.sent) => self.fin_said,
             None => self.sent == self.script.bytes.len(),
         }
     }
@@ -39,6 +41,7 @@ impl Socket {
     pub(super) fn is_read_through(&self) -> bool {
         match &self.seal {
             Some(seal) => self.has_said_all() && self.read == seal.stream.len(),
+            None if self.fin_said && self.script.gate == Some(self.read) => true,
             None => self.read == self.script.bytes.len(),
         }
     }
@@ -48,7 +51,10 @@ impl Socket {
         let all = self.script.bytes.len();
         // It answers when it is asked.
         let n = if self.is_waited_for() { 0 } else { n };
-        let Some(seal) = &self.seal else { return self.sent += n.min(all - self.sent) };
+        let Some(seal) = &self.seal else {
+            let most = self.script.gate.unwrap_or(all);
+            return self.sent += n.min(most - self.sent);
+        };
         if seal.is_ready() && !self.fin_sent {
             let bytes = self.said(seal.given, n.min(all - seal.given));
             if let Some(seal) = &mut self.seal {
