@@ -50,8 +50,8 @@ impl Conn<'_> {
     /// was not taken is dropped, with what the framing has made of it, for whoever sits between could have put it there. Sends are
     /// refused until
     /// [`Handler::on_secured`](crate::Handler::on_secured); the handshake has
-    /// [`Builder::handshake_timeout`](crate::Builder::handshake_timeout). False when the connection is not open, has TLS, or is
-    /// a WebSocket, which is never secured in mid-life.
+    /// [`Builder::handshake_timeout`](crate::Builder::handshake_timeout). False when the connection is not open, has TLS, has
+    /// one direction closed, or is a WebSocket, which is never secured in mid-life.
     ///
     /// ```no_run
     /// use wheelhouse::{Action, Conn, Handler, Message, Tls};

@@ -104,7 +104,7 @@ impl Core {
     /// Ends an open WebSocket with the code that tells of the reason, gracefully: with input left unread a close would be a
     /// reset, and the code lost. Whether it is one.
     pub(super) fn finish_telling(&mut self, key: Key, reason: CloseReason) -> bool {
-        self.settle();
+        self.settle_all_of(key);
         let is_open = |c: &Connection| c.phase == Phase::Open && c.flags.contains(Flags::FRAMES);
         if !self.connections.get(key).is_some_and(is_open) {
             return false;

@@ -225,6 +225,14 @@ impl Core {
         }
     }
 
+    /// The same, and what mass work has in store for a connection: nothing of it may come behind a close frame.
+    pub(super) fn settle_all_of(&mut self, key: Key) {
+        self.settle();
+        if !self.masses.is_empty() {
+            self.catch_up(key);
+        }
+    }
+
     #[cold]
     fn settle_all(&mut self) {
         let local = Rc::clone(&self.local);

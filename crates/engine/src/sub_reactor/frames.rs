@@ -124,7 +124,7 @@ impl Core {
 
     /// The peer's part of the closing handshake has come (RFC 6455, 5.5.1): ours is the same code, and FIN.
     fn answer_close(&mut self, key: Key, code: Option<CloseCode>) {
-        self.settle();
+        self.settle_all_of(key);
         self.put_close(key, code, "");
         // 1005 says that there was none (7.1.5).
         let code = code.map_or(1005, CloseCode::number);
@@ -134,7 +134,7 @@ impl Core {
     /// The peer broke a rule: it is told which.
     #[cold]
     pub(super) fn violated_frames(&mut self, key: Key, violation: Violation) {
-        self.settle();
+        self.settle_all_of(key);
         self.put_close(key, Some(violation.code), violation.what);
         let error = io::Error::new(ErrorKind::InvalidData, violation);
         self.violated(key, error);

@@ -111,8 +111,11 @@ impl Core {
     }
 
     pub(super) fn finish_handshake(&mut self, key: Key) {
+        let stamp = self.clock.stamp();
         if let Some(connection) = self.connections.get_mut(key) {
             connection.phase = Phase::Open;
+            // An answer that was put off may have kept the peer waiting: it was not idle.
+            connection.last_activity = stamp;
         }
         self.disarm_deadline(key);
     }

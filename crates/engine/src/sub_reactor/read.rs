@@ -174,7 +174,8 @@ impl<H: Handler> Stage<H> {
                 connection.flags.remove(Flags::READABLE | Flags::THOROUGH);
                 connection.flags |= Flags::EOF;
                 if connection.flags.contains(Flags::FRAMES) {
-                    // Without the closing handshake: what is queued still goes out, and nobody is asked.
+                    // Without the closing handshake: what was sent before still goes out, and nobody is asked.
+                    self.core.settle_all_of(key);
                     self.core.finish_now(key);
                     return Step::Done;
                 }
@@ -304,9 +305,8 @@ impl<H: Handler> Stage<H> {
         self.call(id, |handler, conn, session| handler.on_control(conn, session, control));
     }
 
-    /// Offers what was kept for a connection that takes input again.
-    #[cold]
-    fn offer_kept(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+    /// Offers the message on hold once more, if there is one; what else was kept is next.
+    pub(super) fn offer_held(&mut self, id: ConnId) {
         let key = id.key();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.flags.remove(Flags::UNSERVED);
@@ -314,6 +314,13 @@ impl<H: Handler> Stage<H> {
             self.core.stats.messages_in -= 1;
             self.offer_message(id, Message::new(kind, &body));
         }
+    }
+
+    /// Offers what was kept for a connection that takes input again.
+    #[cold]
+    fn offer_kept(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
+        let key = id.key();
+        self.offer_held(id);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         let still_paused = !connection.takes_input();
         if connection.inbound.is_empty() {

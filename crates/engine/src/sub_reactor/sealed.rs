@@ -101,6 +101,10 @@ impl<H: Handler> Stage<H> {
     /// Opens what was left and the `n` bytes that were read.
     fn open_records(&mut self, id: ConnId, n: usize, buffer: &mut ReadBuffer) {
         let key = id.key();
+        if self.core.corked(key) > 0 {
+            // Should what came break the session, nothing can be sealed any more: what was answered before leaves first.
+            self.core.flush_cork();
+        }
         let left = self.core.take_sealed(key);
         let start = buffer.body() - left.len();
         buffer.before(buffer.body(), left.len()).copy_from_slice(&left);
@@ -112,7 +116,7 @@ impl<H: Handler> Stage<H> {
         let received = secure.session.receive(bytes, &mut core.sealed);
         secure.is_closed |= matches!(received.phase, TlsPhase::Closed);
         if let Some(began) = began {
-            core.handshaking.1 += began.elapsed();
+            core.handshaking.1 += core.io.time_since(began);
         }
         let rest = &bytes[received.left.clone()];
         if !rest.is_empty() && matches!(received.phase, TlsPhase::Handshaking | TlsPhase::Open) {
@@ -149,6 +153,11 @@ impl<H: Handler> Stage<H> {
             && secure.since.take().is_some()
         {
             self.call(id, |handler, conn, session| handler.on_secured(conn, session));
+            // The message at which it began may have been put on hold, and resumed meanwhile.
+            let waits = |c: &Connection| c.flags.contains(Flags::UNSERVED) && c.takes_input();
+            if self.core.connections.get(key).is_some_and(waits) {
+                self.offer_held(id);
+            }
             return;
         }
         if connection.phase != Phase::Handshaking {
@@ -214,6 +223,8 @@ impl<H: Handler> Stage<H> {
         let what = "the stream ended without close_notify: it may be truncated";
         let error = io::Error::new(ErrorKind::UnexpectedEof, what);
         if connection.phase == Phase::Open && !self.core.is_shaking_hands(key) {
+            // What the callbacks before it have asked for through a handle comes first.
+            self.core.settle();
             self.core.finish_because(key, CloseReason::Peer { code: None }, Some(error));
         } else {
             self.core.doom(key, CloseReason::Peer { code: None }, None, 0);
@@ -269,8 +280,10 @@ impl Core {
             self.catch_up(key);
         }
         let stamp = self.clock.stamp();
-        // A WebSocket's messages under way would be forgotten, and their frames not.
-        let is_able = |c: &&mut Connection| c.phase == Phase::Open && !c.shakes_hands();
+        // A WebSocket's messages under way would be forgotten, and their frames not; and a handshake takes both directions.
+        let is_able = |c: &&mut Connection| {
+            c.phase == Phase::Open && c.takes_output() && !c.shakes_hands() && !c.flags.contains(Flags::EOF)
+        };
         if self.connections.get_mut(key).filter(is_able).is_none() {
             return false;
         }
@@ -363,6 +376,11 @@ impl Core {
     /// alert, is queued, and leaves with what is sent in this turn.
     #[cold]
     fn answer_sealed(&mut self, key: Key, goes_on: bool) {
+        let has_parted = |c: &Connection| c.flags.intersects(Flags::SHUT_WANTED | Flags::SHUT);
+        if self.connections.get(key).is_some_and(has_parted) {
+            // Behind our goodbye nothing is said, and behind our FIN nothing can be.
+            return;
+        }
         let out = std::mem::take(&mut self.sealed);
         let _ = match goes_on {
             true => self.write_sealed(key, &out),

@@ -27,6 +27,12 @@ pub(crate) struct Workshop {
 pub(super) struct Masks(Option<Box<StdRng>>);
 
 impl Masks {
+    /// The same ones each time, for worlds that are to be.
+    #[cfg(test)]
+    pub(super) fn seeded(seed: u64) -> Masks {
+        Masks(Some(Box::new(rand::SeedableRng::seed_from_u64(seed))))
+    }
+
     pub(super) fn next(&mut self) -> [u8; 4] {
         self.0.get_or_insert_with(|| Box::new(rand::make_rng())).next_u32().to_ne_bytes()
     }

@@ -101,7 +101,11 @@ impl Theirs {
                     self.conn.reader().read_exact(&mut self.plain[at..]).unwrap();
                     self.is_closed = state.peer_has_closed();
                 }
-                Err(error) => self.error = Some(error),
+                Err(error) => {
+                    // What came in front of an alert.
+                    let _ = self.conn.reader().read_to_end(&mut self.plain);
+                    self.error = Some(error);
+                }
             }
         }
     }

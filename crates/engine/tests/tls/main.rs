@@ -12,3 +12,4 @@ mod handshakes;
 mod openssl;
 mod pki;
 mod records;
+mod starting;

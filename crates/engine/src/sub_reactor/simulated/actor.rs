@@ -18,8 +18,8 @@ use super::{
     wire::{Wanted, throw},
 };
 use crate::{
-    Action, Closed, Conn, ConnId, Handler, Input, Message, Poster, Reactor, ReactorId, TimerKind,
-    connection::Flags, panics::panic_message,
+    Action, Closed, Conn, ConnId, Control, Handler, Input, Message, Poster, Reactor, ReactorId, Reply,
+    Request, TimerKind, connection::Flags, panics::panic_message,
 };
 
 pub(super) struct Actor {
@@ -189,9 +189,12 @@ impl Handler for Actor {
             let record = &mut model.records[index];
             let life = std::mem::replace(&mut record.life, Life::Open);
             record.opened = conn.now();
-            if !record.is_proxied() && record.carrier.is_none() {
+            let is_begun = record.is_proxied() || record.is_web() || record.is_secure();
+            if !is_begun && record.carrier.is_none() {
                 record.began = conn.now();
             }
+            // Its pings may be too much for the high mark.
+            record.is_blind |= record.kind.heartbeat().is_some();
             if record.carrier.is_none() {
                 record.active = conn.now();
             }
@@ -201,6 +204,26 @@ impl Handler for Actor {
             }
         });
         let _running = self.enter("on_open", id);
+        self.act(conn)
+    }
+
+    fn on_request(&mut self, conn: &mut Conn<'_>, session: &mut Session, request: &Request<'_>) -> Reply {
+        session.0 = Some(conn.id());
+        self.decide(conn, request)
+    }
+
+    fn on_control(&mut self, conn: &mut Conn<'_>, session: &mut Session, control: Control<'_>) -> Action {
+        let id = conn.id();
+        let _running = self.enter("on_control", id);
+        assert_eq!(session.0, Some(id), "another's session");
+        self.meet_control(id, control);
+        self.act(conn)
+    }
+
+    fn on_secured(&mut self, conn: &mut Conn<'_>, _: &mut Session) -> Action {
+        let id = conn.id();
+        let _running = self.enter("on_secured", id);
+        self.meet_secured(conn);
         self.act(conn)
     }
 
@@ -227,6 +250,7 @@ impl Handler for Actor {
         let _running = self.enter("on_message", id);
         assert_eq!(session.0, Some(id), "another's session");
         self.check(id, |model, index| model.records[index].intake.receive(message));
+        self.turn(conn);
         self.echo = Some(message.bytes().to_vec());
         let action = self.act(conn);
         if action == Action::Hold
@@ -241,7 +265,18 @@ impl Handler for Actor {
         let id = conn.id();
         let _running = self.enter("on_eof", id);
         let kernel = Rc::clone(&self.kernel);
-        self.check(id, |model, index| model.records[index].intake.end(kernel.borrow().sockets[index].read));
+        self.check(id, |model, index| {
+            let socket = &kernel.borrow().sockets[index];
+            if socket.seal.is_none() && socket.script.gate == Some(socket.read) {
+                // It has left before TLS began.
+                model.records[index].intake.is_at_end = true;
+                return Ok(());
+            }
+            let is_whole = socket.seal.is_none() || socket.is_read_through();
+            let all = socket.script.bytes.len();
+            let read = if socket.seal.is_none() { socket.read } else { all * usize::from(is_whole) };
+            model.records[index].intake.end(read)
+        });
         let lingers = self.plan.deeds.contains(&Deed::Linger) && !self.model.borrow().is_calm;
         match self.act(conn) {
             Action::Continue if !lingers || self.random.one_in(2) => {

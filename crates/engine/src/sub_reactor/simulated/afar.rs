@@ -10,9 +10,7 @@ use super::{
     model::Record,
     world::World,
 };
-use crate::{
-    Audience, ConnId, Connect, ListenerId, NotTaken, Reactor, Tag, mailbox::Command, sub_reactor::Job,
-};
+use crate::{Audience, ConnId, ListenerId, NotTaken, Reactor, Tag, mailbox::Command, sub_reactor::Job};
 
 impl World {
     /// One thing or another, or nothing.
@@ -21,6 +19,7 @@ impl World {
             return;
         }
         let gentle = self.plan.is_gentle;
+        self.answer_from_afar(false);
         match self.random.below(if gentle { 8 } else { 11 }) {
             0 => self.post_some(),
             1 => self.send_to_one(),
@@ -38,12 +37,13 @@ impl World {
 
     /// Ends every pause, and then every connection.
     pub(super) fn let_all_go(&mut self) {
+        self.answer_from_afar(true);
         for (index, id) in self.living() {
             self.ask(move |actor, _| note(actor, id, Record::resume), Command::Resume(id));
             let socket_is_done = {
                 let kernel = self.kernel.borrow();
                 let socket = &kernel.sockets[index];
-                !socket.is_connecting && socket.read == socket.script.bytes.len()
+                !socket.is_connecting && socket.is_read_through()
             };
             if socket_is_done && self.random.one_in(4) {
                 self.ask(
@@ -81,7 +81,11 @@ impl World {
     }
 
     /// Puts a command in, and in front of it what notes it; neither, where there is no room for both.
-    fn ask(&mut self, noting: impl FnOnce(&mut Actor, &mut Reactor<'_>) + Send + 'static, command: Command) {
+    pub(super) fn ask(
+        &mut self,
+        noting: impl FnOnce(&mut Actor, &mut Reactor<'_>) + Send + 'static,
+        command: Command,
+    ) {
         let mailbox = self.core().mailbox();
         let Some(first) = mailbox.reserve() else { return };
         let second = match command.is_refusable() {
@@ -185,9 +189,7 @@ impl World {
         let index = introduce(&self.model, &self.kernel, random, &plan, Newcomer::dialled(kind.clone(), now));
         let timeout = Duration::from_millis(self.random.pick(&[3, 10_000]));
         self.model.borrow_mut().records[index].timeout = Some(timeout);
-        let (low, high, limit) = kind.marks;
-        let to = Connect::to("tcp://127.0.0.1:9").framing(kind.framing).policy(kind.policy);
-        let to = to.water_marks(low, high, limit).timeout(timeout).tag(Tag(index as u64));
+        let to = kind.connect().timeout(timeout).tag(Tag(index as u64));
         self.core().mailbox().put_in(place, Command::Connect(Box::new(to)));
     }
 }

@@ -18,8 +18,11 @@ use super::{
     preface::{Preface, Says},
     random::Random,
     script::Script,
+    seal::Seal,
+    turning::Turn,
+    web::Role,
 };
-use crate::{Conn, Connect, Error, ListenerId, On, Reactor, Tag, connection::Phase, sub_reactor::Core};
+use crate::{Conn, Error, ListenerId, On, Reactor, Tag, connection::Phase, sub_reactor::Core};
 
 /// Somebody who is about to be connected with the engine.
 pub(super) struct Newcomer {
@@ -51,10 +54,19 @@ pub(super) fn introduce(
     let most = if plan.options.inbound_limit >= 100_000 { 100_000 } else { 3_000 };
     let client = client(model.records.len(), random.one_in(3));
     let preface = is_proxied.then(|| Preface::draw(random, client, plan.is_gentle));
-    let script = Rc::new(Script::draw(random, kind.wire, most, preface));
+    let role = if listener.is_some() { Role::Client } else { Role::Server };
+    let script = Rc::new(Script::draw(random, &kind, role, most, preface));
     let peer = Peer::draw(random, plan.is_gentle);
     let is_unix = listener.is_some() && random.one_in(4);
     let index = kernel.borrow_mut().add(Rc::clone(&script), is_unix, listener.is_none(), peer);
+    // Behind what is no header nobody begins with TLS.
+    let is_sealed = kind.turns != Some(Turn::Tls) && script.goes_on();
+    if let Some(keys) = kind.keys.as_ref().filter(|_| is_sealed) {
+        let seal = Seal::new(random, keys, role, &script.bytes, script.proxied);
+        let socket = &mut kernel.borrow_mut().sockets[index];
+        socket.sent = seal.stream.len();
+        socket.seal = Some(Box::new(seal));
+    }
     model.records.push(Record::new(kind, listener, script, now));
     debug_assert_eq!(index + 1, model.records.len(), "a socket for each record");
     index
@@ -129,9 +141,7 @@ impl Actor {
         let newcomer = Newcomer::dialled(kind.clone(), reactor.now());
         let index = introduce(&self.model, &self.kernel, &mut self.random, &plan, newcomer);
         let timeout = Duration::from_millis(self.random.pick(&[1, 40, 10_000]));
-        let (low, high, limit) = kind.marks;
-        let to = Connect::to("tcp://127.0.0.1:9").framing(kind.framing).policy(kind.policy);
-        let to = to.water_marks(low, high, limit).timeout(timeout).tag(Tag(index as u64));
+        let to = kind.connect().timeout(timeout).tag(Tag(index as u64));
         self.model.borrow_mut().records[index].timeout = Some(timeout);
         let refused = match deed {
             Deed::Dial => match reactor.connect(to) {

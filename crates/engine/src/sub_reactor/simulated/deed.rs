@@ -42,6 +42,8 @@ pub(super) enum Deed {
     /// Puts one that was taken out in again.
     Adopt,
     HandleAdopt,
+    /// Answers a request that was put off.
+    Answer,
     /// From here on something is lost by it.
     Idle,
     Close,
@@ -86,6 +88,7 @@ impl Deed {
         Deed::Detach,
         Deed::Adopt,
         Deed::HandleAdopt,
+        Deed::Answer,
         Deed::Idle,
         Deed::Close,
         Deed::HandleClose,
@@ -104,7 +107,7 @@ impl Deed {
     pub(super) fn rarity(self) -> usize {
         use Deed::*;
         match self {
-            Echo | Adopt | HandleAdopt => 1,
+            Echo | Adopt | HandleAdopt | Answer => 1,
             Finish | HandleFinish | ShutWrite | Close | HandleClose | Reset | HandleReset => 12,
             Panic | Dial | HandleDial | HandleBroadcast | Broadcast => 6,
             Flood | FinishAll => 30,

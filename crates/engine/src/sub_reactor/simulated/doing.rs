@@ -112,6 +112,10 @@ impl Actor {
                 self.with(id, |record| {
                     record.is_shut = true;
                     record.fin_asked |= is_able;
+                    if record.is_web() {
+                        // Half a WebSocket there is not.
+                        (record.was_finished, record.is_over) = (true, true);
+                    }
                 });
             }
             Deed::Detach => self.detach(conn),
@@ -126,8 +130,10 @@ impl Actor {
                 self.with(id, |record| (record.idle, record.active) = (Some(after), now));
             }
             Deed::Authenticate => {
+                // A WebSocket may be on its way out for not having been it.
+                let is_live = View::of(conn.reactor(), id).is_live;
                 conn.authenticated();
-                self.with(id, |record| record.is_authenticated = true);
+                self.with(id, |record| record.is_authenticated |= is_live);
             }
             _ => {}
         }
@@ -242,6 +248,7 @@ impl Actor {
             Deed::Dial | Deed::HandleDial => self.dial(reactor, deed),
             Deed::FinishAll => self.finish_all(reactor),
             Deed::Adopt | Deed::HandleAdopt => self.adopt(reactor, deed),
+            Deed::Answer => self.answer_late(),
             _ => return false,
         }
         true

@@ -5,10 +5,12 @@ use std::{rc::Rc, time::Instant};
 use super::{
     actor::Actor,
     model::{End, Life, Model, Record},
+    parting,
     plan::Plan,
     preface::Says,
     script::Ending,
     socket::Socket,
+    turning::Securing,
 };
 use crate::{CloseReason, Closed, ConnId, Policy};
 
@@ -36,7 +38,9 @@ impl Actor {
         }
         let outcome = if record.end.replace(end).is_some() {
             Err("on_close, twice".to_owned())
-        } else if end.opened != (record.life == Life::Open) || end.opened != session.is_some() {
+        } else if end.opened != (record.life == Life::Open)
+            || (end.opened || record.decision.was_asked) != session.is_some()
+        {
             Err(format!("opened: {}, while {:?}, with the session of {session:?}", end.opened, record.life))
         } else if session.is_some_and(|session| session != id) {
             Err(format!("closed with the session of {session:?}"))
@@ -70,9 +74,12 @@ fn is_fit(
         Some(_) => Ok(()),
     };
     let when = |is_so: bool, otherwise: &str| if is_so { Ok(()) } else { Err(otherwise.to_owned()) };
+    if let Some(outcome) = parting::is_fit(record, socket, end, plan, now) {
+        return outcome;
+    }
     match end.reason {
         CloseReason::Peer { code: None } if !end.opened => {
-            let has_left = socket.fin_arrived && socket.read == socket.script.bytes.len();
+            let has_left = socket.fin_arrived && socket.is_read_through();
             when(has_left && record.script.says == Some(Says::Torn), "its header was not torn")
         }
         CloseReason::Peer { code: None } => when(record.intake.is_at_end, "its end was not told"),
@@ -95,7 +102,8 @@ fn is_fit(
         },
         CloseReason::Lifetime => passed(record.began, options.lifetime),
         CloseReason::WriteStall => {
-            let closing = record.was_finished.then_some(options.close_timeout);
+            let is_finishing = record.was_finished || record.is_web();
+            let closing = is_finishing.then_some(options.close_timeout);
             passed(record.taken_at, options.write_stall_timeout.or(closing))
         }
         CloseReason::CloseTimeout => match record.fin_at {
@@ -137,14 +145,20 @@ fn is_abuse(reason: CloseReason) -> bool {
 pub(super) fn settle_accounts(model: &mut Model, index: usize, socket: &mut Socket, plan: &Plan) {
     let record = &mut model.records[index];
     let (Some(id), Some(end)) = (record.id, record.end) else { return };
+    socket.open(usize::MAX);
     let bytes = std::mem::take(&mut socket.taken);
-    let mut outcome = record.ledger.take(&bytes).and_then(|()| record.ledger.close(end.unsent));
+    let mut outcome = record.hear(&bytes).and_then(|()| record.close_accounts(end.unsent));
+    outcome = outcome.and(parting::check_last_words(record, end, plan, socket, model.is_stopping));
     let asked = record.was_closed || record.was_reset;
     let is_graceful = match end.reason {
-        CloseReason::Peer { .. } | CloseReason::Local => end.opened && !asked,
-        CloseReason::Protocol => plan.is_gentle && !asked && !model.is_stopping,
+        CloseReason::Peer { code: None } if record.is_secure() => plan.is_gentle && end.opened && !asked,
+        CloseReason::Peer { code: None } | CloseReason::Local => end.opened && !asked,
+        // What cuts these short does not change the reason.
+        CloseReason::Protocol | CloseReason::Peer { .. } => plan.is_gentle && !asked && !model.is_stopping,
         _ => false,
     };
+    let is_sound = !socket.seal.as_ref().is_some_and(|seal| seal.may_break());
+    let is_graceful = is_graceful && is_sound && !matches!(record.securing, Securing::Since(_));
     let (sure, due) = record.ledger.left();
     let missed = record.ledger.missed + if is_graceful { due } else { 0 };
     let with_reset = socket.closed.is_some_and(|closing| closing.with_reset);
@@ -154,10 +168,20 @@ pub(super) fn settle_accounts(model: &mut Model, index: usize, socket: &mut Sock
     if is_graceful && !socket.closed.is_some_and(|closing| closing.is_clean()) {
         outcome = outcome.and(Err(format!("closed gracefully, but the peer sees {:?}", socket.closed)));
     }
+    if is_graceful && socket.seal.as_ref().is_some_and(|seal| !seal.heard_goodbye) {
+        outcome = outcome.and(Err("closed gracefully, without a goodbye".to_owned()));
+    }
     if is_abuse(end.reason) && !with_reset {
         outcome = outcome.and(Err("closed for abuse, without a reset".to_owned()));
     }
-    if with_reset && !(is_abuse(end.reason) || record.was_reset || end.reason == CloseReason::Protocol) {
+    let may_be_cut_short = match end.reason {
+        CloseReason::Protocol => true,
+        CloseReason::Peer { code } => code.is_some() || record.is_secure(),
+        CloseReason::Auth | CloseReason::Lifetime | CloseReason::Panic => record.is_web(),
+        CloseReason::Handshake => record.is_web() || record.is_secure(),
+        _ => false,
+    };
+    if with_reset && !(is_abuse(end.reason) || record.was_reset || may_be_cut_short) {
         outcome = outcome.and(Err("closed with a reset that nobody wanted".to_owned()));
     }
     // An engine that stops drops what was to be sent to many.

@@ -117,7 +117,7 @@ fn settle(record: &mut Record, kernel: &mut Kernel, index: usize, detached: &Det
     let bytes = std::mem::take(&mut socket.taken);
     record.ledger.take(&bytes)?;
     record.ledger.take(unsent)?;
-    record.ledger.close(0)?;
+    record.ledger.close(0, 0)?;
     let (sure, due) = record.ledger.left();
     record.ledger.missed += due;
     if sure > 0 {
@@ -170,7 +170,9 @@ pub(super) fn begin_anew(
     let unread = intake.unread(socket.read).to_vec();
     let mut kind = drawn_from(&old.kind, plan, random);
     if kind.wire == Wire::Joined {
-        kind.framing = Framing::custom(Joined { before: intake.taken() as u64 });
+        let turned = socket.script.turn.filter(|&turn| kind.turns.is_none() && turn < intake.taken());
+        let before = intake.taken() - turned.map_or(0, |turn| turn + 1);
+        kind.framing = Framing::custom(Joined { before: before as u64 });
     }
     let is_bad = random.one_in(10);
     let (low, high, limit) = if is_bad { (9, 3, 1) } else { kind.marks };
@@ -254,7 +256,8 @@ impl Actor {
         let still_open = View::of(conn.reactor(), id).is_open;
         let mut model = self.model.borrow_mut();
         // What was asked for through a handle may end it first.
-        if is_asked && !is_open || !is_asked && still_open {
+        let is_bound = model.records[index].is_bound();
+        if is_asked && (!is_open || is_bound) || !is_asked && still_open && !is_bound {
             model.fail(id, format!("is to be taken out: {is_asked}, and was open: {is_open}"));
         }
         if is_asked {

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use super::{ledger::shown, script::Script};
-use crate::{Message, Payload};
+use crate::{Control, Message, Payload};
 
 /// How far the handler has come with a script.
 pub(super) struct Intake {
     script: Rc<Script>,
-    /// Messages taken.
+    /// Messages taken, and controls.
     next: usize,
+    controls: usize,
     /// Raw bytes taken, and offered.
     consumed: usize,
     offered: usize,
@@ -25,6 +26,7 @@ impl Intake {
     pub(super) fn new(script: Rc<Script>) -> Intake {
         Intake {
             next: 0,
+            controls: 0,
             consumed: script.preface,
             offered: script.preface,
             script,
@@ -76,6 +78,23 @@ impl Intake {
         self.next += 1;
         self.is_held = false;
         self.may_repeat = false;
+        Ok(())
+    }
+
+    /// A ping or pong is told: the next one, and in its place among the messages.
+    pub(super) fn control(&mut self, control: Control<'_>) -> Result<(), String> {
+        let script = Rc::clone(&self.script);
+        let controls = script.talk.as_ref().map_or(&[][..], |talk| &talk.controls);
+        let Some(next) = controls.get(self.controls) else { return Err("a control too many".into()) };
+        let (is_ping, data) = match control {
+            Control::Ping(data) => (true, data),
+            Control::Pong(data) => (false, data),
+        };
+        if next.is_ping != is_ping || next.data != data || next.before != self.next {
+            let (before, data) = (self.next, shown(data));
+            return Err(format!("control {} says {data}, behind {before} messages", self.controls));
+        }
+        self.controls += 1;
         Ok(())
     }
 
@@ -165,6 +184,7 @@ impl Intake {
 
     /// Whether all messages in front of a script's bad end were told.
     pub(super) fn has_all_messages(&self) -> bool {
-        self.next == self.script.messages.len()
+        let controls = self.script.talk.as_ref().map_or(0, |talk| talk.controls.len());
+        self.next == self.script.messages.len() && self.controls == controls
     }
 }

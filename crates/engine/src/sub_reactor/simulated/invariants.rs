@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ConnId,
-    connection::{Connection, Flags, Phase},
+    connection::{Connection, Flags, Phase, PutOff},
     id::Key,
     sub_reactor::{Core, due::Due},
 };
@@ -189,6 +189,8 @@ impl World {
         }
         if is_open {
             let is_served = flags.intersects(Flags::PAUSES | Flags::IN_READY);
+            let is_put_off = connection.secure().is_some_and(|secure| secure.put_off != PutOff::No);
+            let is_served = is_served || is_put_off || connection.is_securing();
             ensure!(!has(Flags::UNSERVED) || is_served, "what was kept is forgotten");
             let is_unread = has(Flags::READABLE) && !has(Flags::EOF) && socket.level().contains(Ready::IN);
             let is_told = !socket.woken.is_empty() || self.is_to_be_told(socket);
@@ -214,29 +216,30 @@ impl World {
         record.phase = phase;
         record.is_over |= phase > Phase::Open;
         let life = match phase {
-            Phase::Connecting => Life::Dialling,
-            Phase::Proxied | Phase::Handshaking => Life::Admitted,
             Phase::Closed => record.life,
-            _ => Life::Open,
+            _ if flags.contains(Flags::OPENED) => Life::Open,
+            _ if record.listener.is_none() => Life::Dialling,
+            _ => Life::Admitted,
         };
         ensure!(record.life == life, "the handler thinks it is {:?}", record.life);
         if phase == Phase::Open {
             let is_paused = flags.contains(Flags::PAUSED);
             let agree = is_paused == record.is_paused || record.is_in_doubt || !self.core().local.is_empty();
             ensure!(agree, "paused: {is_paused}, the handler thinks {}", record.is_paused);
-            let is_known = record.ledger.is_certain();
-            let (queued, waiting) = (connection.queued(), record.ledger.waiting());
-            ensure!(!is_known || queued == waiting, "{queued} B queued of {waiting} that were accepted");
+            let (queued, waiting) = (connection.queued(), record.waiting());
+            let is_right = waiting.is_none_or(|waiting| queued == waiting);
+            ensure!(is_right, "{queued} B queued of {waiting:?} that were accepted");
             ensure!(
                 !record.is_owed || flags.contains(Flags::OWES_WRITABLE) || self.tells(connection),
                 "full"
             );
         }
-        let waited = if record.listener.is_none() || record.is_proxied() {
-            Duration::from_millis(11)
-        } else {
-            Duration::ZERO
-        };
+        let waited =
+            if record.listener.is_none() || record.is_proxied() || record.is_web() || record.is_secure() {
+                Duration::from_millis(11)
+            } else {
+                Duration::ZERO
+            };
         for (kind, due) in record.timers.iter().filter(|_| phase == Phase::Open) {
             // Before it was open none came.
             let late = self.core().clock.now().saturating_duration_since(record.opened.max(*due));
@@ -317,7 +320,11 @@ fn sleeps_well(connection: &Connection, socket: &Socket) -> Result<(), String> {
         return Ok(());
     }
     let level = socket.level();
-    let is_asked = connection.takes_input() || connection.phase == Phase::Proxied;
+    let is_asked = match connection.phase {
+        Phase::Proxied => true,
+        Phase::Handshaking => !connection.awaits_answer(),
+        _ => connection.takes_input(),
+    };
     let reads = is_asked && !connection.flags.contains(Flags::EOF);
     let is_readable = level.contains(Ready::IN);
     ensure!(!reads || !is_readable, "{} B wait in the kernel, {level:?}", socket.unread());
@@ -353,6 +360,7 @@ fn nearest(core: &Core, connection: &Connection) -> Option<Tick> {
     };
     match connection.phase {
         Phase::Closed | Phase::Detaching => None,
+        Phase::Handshaking if connection.awaits_answer() => None,
         Phase::Proxied | Phase::Handshaking => {
             Some(clock.tick_after(connection.since, options.handshake_timeout))
         }
@@ -367,7 +375,19 @@ fn nearest(core: &Core, connection: &Connection) -> Option<Tick> {
             let idle = idle.map(|limit| clock.tick_after(connection.last_activity, limit));
             let since = [auth, options.lifetime].into_iter().flatten();
             let since = since.map(|limit| clock.tick_after(connection.since, limit)).min();
-            [idle, since, stall(options.write_stall_timeout)].into_iter().flatten().min()
+            let is_heard = connection.takes_input() && !connection.flags.contains(Flags::EOF);
+            let is_quiet = !is_heard && connection.flags.contains(Flags::INPUT_COUNTS);
+            let idle = idle.filter(|_| !is_quiet);
+            // The first ping; those that follow come before the end.
+            let beat = core.profiles.get(connection.profile).and_then(|profile| profile.rules.heartbeat);
+            let beat = beat.filter(|_| is_heard && !connection.flags.contains(Flags::SHUT_WANTED));
+            let beat = beat.map(|beat| match connection.flags.contains(Flags::PINGED) {
+                true => clock.tick_after(connection.last_activity, beat.timeout),
+                false => clock.tick_after(connection.last_activity, beat.every),
+            });
+            let securing = connection.secure().and_then(|secure| secure.since);
+            let securing = securing.map(|since| clock.tick_after(since, options.handshake_timeout));
+            [idle, since, beat, securing, stall(options.write_stall_timeout)].into_iter().flatten().min()
         }
     }
 }

@@ -78,21 +78,31 @@ impl Ledger {
         Ok(())
     }
 
-    /// The connection is gone, and so many bytes were never sent, it is said.
-    pub(super) fn close(&mut self, unsent: u64) -> Result<(), String> {
+    /// The connection is gone, and so many bytes were never sent, it is said; up to `slack` of them are none of a message's.
+    pub(super) fn close(&mut self, unsent: u64, slack: usize) -> Result<(), String> {
+        self.end(Unsent { told: Some(unsent as usize), slack })
+            .map_err(|left| format!("{unsent} B are told as unsent, {left}"))
+    }
+
+    /// The same where it is not known how many bytes a message takes.
+    pub(super) fn close_loosely(&mut self, unsent: u64) -> Result<(), String> {
+        self.end(Unsent { told: None, slack: 0 })?;
+        match self.left() {
+            (1.., _) if unsent == 0 => Err("nothing is told as unsent, and messages have not left".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&mut self, unsent: Unsent) -> Result<(), String> {
         let (loose, items) = (std::mem::take(&mut self.loose), self.items.make_contiguous());
-        let Some(unsent) =
-            usize::try_from(unsent).ok().and_then(|unsent| end(items, self.begun, &loose, unsent))
-        else {
+        let Some(last) = end(items, self.begun, &loose, unsent) else {
             let left: Vec<(usize, Certainty)> =
                 items.iter().map(|item| (item.bytes.len(), item.certainty)).collect();
             let (last, begun) = (shown(&loose), self.begun);
-            return Err(format!(
-                "{unsent} B are told as unsent, after {last}, of {left:?}; {begun} B had left"
-            ));
+            return Err(format!("after {last}, of {left:?}; {begun} B had left"));
         };
-        self.missed += unsent.missed;
-        self.items.drain(..unsent.gone);
+        self.missed += last.missed;
+        self.items.drain(..last.gone);
         Ok(())
     }
 
@@ -114,14 +124,21 @@ impl Ledger {
     }
 }
 
+/// What is told of the bytes that never left, where they can be counted, and how many of them are none of a message's.
+#[derive(Clone, Copy)]
+struct Unsent {
+    told: Option<usize>,
+    slack: usize,
+}
+
 /// How a ledger ended: messages that have left, or were passed by, and those of them that should not have been.
 struct LastOnes {
     gone: usize,
     missed: usize,
 }
 
-/// Finds out of which messages the last bytes are, when so many bytes are left unsent.
-fn end(items: &[Item], begun: usize, last: &[u8], unsent: usize) -> Option<LastOnes> {
+/// Finds out of which messages the last bytes are, when so many bytes are left unsent, some of them none of a message's.
+fn end(items: &[Item], begun: usize, last: &[u8], unsent: Unsent) -> Option<LastOnes> {
     if last.is_empty() {
         return is_left(items, begun, unsent).then_some(LastOnes { gone: 0, missed: 0 });
     }
@@ -143,21 +160,22 @@ fn end(items: &[Item], begun: usize, last: &[u8], unsent: usize) -> Option<LastO
 }
 
 /// Whether so many bytes of these messages may have been accepted and be unsent, `begun` of the first having left.
-fn is_left(items: &[Item], mut begun: usize, unsent: usize) -> bool {
-    let (mut sure, mut unsure, mut framing) = (0, Vec::new(), 0);
+fn is_left(items: &[Item], mut begun: usize, unsent: Unsent) -> bool {
+    let Some(told) = unsent.told else { return true };
+    let (mut sure, mut unsure, mut framing) = (0, Vec::new(), unsent.slack);
     for item in items {
         let left = item.bytes.len() - std::mem::take(&mut begun);
         match item.certainty {
-            Certainty::Cut => framing = FRAMING,
+            Certainty::Cut => framing = unsent.slack.max(FRAMING),
             Certainty::Sure => sure += left,
             // Also where some of it has left: the rest may have found no room.
             Certainty::Due | Certainty::Possible => {
-                framing = FRAMING;
+                framing = unsent.slack.max(FRAMING);
                 unsure.push(left);
             }
         }
     }
-    unsent.checked_sub(sure).is_some_and(|rest| {
+    told.checked_sub(sure).is_some_and(|rest| {
         (0..=framing).any(|framing| rest.checked_sub(framing).is_some_and(|rest| is_sum(rest, &unsure)))
     })
 }

@@ -9,10 +9,13 @@
 //! ```
 //!
 //! Connections are accepted (from proxies, too, with a header in front), dialled, taken out and put in again; they end of
-//! themselves, by a deed of the handler's or of another thread's, in a drain or at a stop.
+//! themselves, by a deed of the handler's or of another thread's, in a drain or at a stop. Some are WebSockets, some speak TLS:
+//! then the peer's end is none of the engine's, and what it makes of the bytes is held against the model. Some become something
+//! else in mid-life: the rest is framed otherwise, or sealed.
 //!
-//! A world is drawn from its seed and from nothing else: the same seed makes the same world. After each turn everything is
-//! looked at that must hold between two turns; a failure names the seed, the turn and the connection.
+//! A world is drawn from its seed and from nothing else: the same seed makes the same world, but for the bytes that TLS draws
+//! for itself, whose lengths are the same each time. After each turn everything is looked at that must hold between two turns; a
+//! failure names the seed, the turn and the connection.
 
 mod actor;
 mod afar;
@@ -22,21 +25,31 @@ mod crowds;
 mod deed;
 mod doing;
 mod draining;
+mod ear;
 mod ends;
 mod estate;
+mod frames;
+mod head;
 mod intake;
 mod invariants;
 mod kernel;
 mod ledger;
 mod model;
+mod opening;
+mod parting;
 mod peer;
 mod plan;
 mod preface;
 mod random;
 mod script;
+mod seal;
 mod sending;
 mod socket;
+mod squeeze;
+mod talking;
 mod trace;
+mod turning;
+mod web;
 mod wire;
 mod world;
 

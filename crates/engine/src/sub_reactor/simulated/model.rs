@@ -10,13 +10,16 @@ use std::{
 
 use super::{
     draining::Drain,
+    ear::Ear,
     estate::{Estate, Fate},
     intake::Intake,
     ledger::{Certainty, Ledger},
+    opening::Decision,
     plan::{Kind, Plan},
     preface::Says,
     script::Script,
     trace::Trace,
+    turning::{Securing, Turn},
     wire::{Encoded, Wire},
 };
 use crate::{Audience, CloseReason, ConnId, ListenerId, TimerKind, connection::Phase};
@@ -82,7 +85,13 @@ pub(super) struct Record {
     pub(super) kind: Kind,
     pub(super) life: Life,
     pub(super) ledger: Ledger,
+    /// What the peer makes of the bytes that it gets.
+    pub(super) ear: Ear,
     pub(super) intake: Intake,
+    /// What became of its request.
+    pub(super) decision: Decision,
+    /// Where TLS stands that begins in mid-life.
+    pub(super) securing: Securing,
     pub(super) script: Rc<Script>,
     pub(super) timers: Vec<(TimerKind, Instant)>,
     pub(super) is_paused: bool,
@@ -135,7 +144,10 @@ impl Record {
             kind,
             life: if listener.is_some() { Life::Admitted } else { Life::Dialling },
             ledger: Ledger::default(),
+            ear: Ear::new(Rc::clone(&script)),
             intake: Intake::new(Rc::clone(&script)),
+            decision: Decision::default(),
+            securing: Securing::No,
             script,
             timers: Vec::new(),
             is_paused: false,
@@ -217,10 +229,66 @@ impl Record {
         format!("{:?}: {:?}, {:?}, paused {}", self.id, self.life, self.phase, self.is_paused)
     }
 
+    pub(super) fn is_web(&self) -> bool {
+        matches!(self.kind.wire, Wire::Web(_))
+    }
+
+    /// It speaks TLS, or would if its proxy let it.
+    pub(super) fn is_secure(&self) -> bool {
+        self.kind.keys.is_some()
+    }
+
+    /// What it holds cannot go with its socket.
+    pub(super) fn is_bound(&self) -> bool {
+        self.is_web() || self.is_secure() && self.kind.turns != Some(Turn::Tls)
+    }
+
+    /// What sealing may add beyond the limit: it counts what is sealed, and a new message as it is.
+    pub(super) fn added(&self, queued: usize) -> usize {
+        if self.is_secure() { 256 + queued / 64 } else { 0 }
+    }
+
+    /// The peer has these bytes.
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.ledger.take(&self.ear.hear(bytes)?)
+    }
+
+    /// Whether a message's bytes can be counted before they leave: the ledger's are those that leave.
+    fn is_countable(&self) -> bool {
+        match self.kind.wire {
+            _ if self.is_secure() => false,
+            Wire::Web(web) => web.deflate.is_none() && self.listener.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Bytes that were accepted and wait; none where that cannot be known.
+    pub(super) fn waiting(&self) -> Option<usize> {
+        let begun = if self.is_web() { self.ear.begun()?.len() } else { 0 };
+        let is_known = self.is_countable() && self.kind.heartbeat().is_none() && self.ledger.is_certain();
+        is_known.then(|| self.ledger.waiting().saturating_sub(begun))
+    }
+
+    /// It is gone, and so many bytes were never sent, it is said.
+    pub(super) fn close_accounts(&mut self, unsent: u64) -> Result<(), String> {
+        if !self.is_web() && !self.is_secure() {
+            return self.ledger.close(unsent, 0);
+        }
+        let begun = self.ear.begun().filter(|_| self.is_countable()).map(<[u8]>::to_vec);
+        let Some(begun) = begun else { return self.ledger.close_loosely(unsent) };
+        self.ledger.take(&begun)?;
+        let beats = if self.kind.heartbeat().is_some() { BEATS } else { 0 };
+        self.ledger.close(unsent, LAST_WORDS + beats)
+    }
+
     pub(super) fn is_raw(&self) -> bool {
         self.kind.wire == Wire::Raw
     }
 }
+
+/// The largest close frame, in bytes, and as many pings as may wait.
+const LAST_WORDS: usize = 4 + 125;
+const BEATS: usize = 4 << 10;
 
 impl Model {
     pub(super) fn name(&mut self, index: usize, id: ConnId) {

@@ -110,9 +110,8 @@ impl Peer {
     }
 
     fn send(&mut self, socket: &mut Socket, random: &mut Random) {
-        let left = socket.script.bytes.len() - socket.sent;
         let most = random.pick(&[1, 40, 3_000, 300_000]);
-        socket.sent += random.below(most + 1).min(left);
+        socket.say(random.below(most + 1));
         let room = RECEIVE_BUFFER.saturating_sub(socket.unread());
         let coming = (socket.sent - socket.arrived).min(room);
         if coming > 0 && random.one_in(2) {
@@ -122,9 +121,9 @@ impl Peer {
             let all = random.one_in(2);
             socket.arrive(if all { coming } else { random.below(coming + 1) });
         }
-        let is_done = socket.sent == socket.script.bytes.len() && !socket.fin_sent;
+        let is_done = socket.has_said_all() && !socket.fin_sent;
         if is_done && random.one_in(4) && self.ends(socket) {
-            socket.fin_sent = true;
+            socket.say_fin();
             self.is_gone |= self.end == End::Leave;
         }
         let is_next = socket.fin_sent && !socket.fin_arrived && socket.arrived == socket.sent;

@@ -1,9 +1,17 @@
 //! What a world is made of: drawn from its seed before anything happens.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
-use super::{deed::Deed, kernel::Habits, random::Random, wire::Wire};
-use crate::{Framing, Listener, Policy, options::Options, proxy_protocol::TrustedNetworks};
+use super::{
+    deed::Deed,
+    kernel::Habits,
+    random::Random,
+    seal::Keys,
+    turning::Turn,
+    web::{Beat, Web},
+    wire::Wire,
+};
+use crate::{Connect, Framing, Listener, Policy, options::Options, proxy_protocol::TrustedNetworks};
 
 /// A world's measures, and which of all mischief is done in it. Each world leaves much out: what is common would hide what
 /// is rare.
@@ -45,10 +53,16 @@ pub(super) struct Kind {
     pub(super) authentication: Option<Duration>,
     /// Proxies come through this listener, too.
     pub(super) proxies: bool,
+    /// They speak TLS.
+    pub(super) keys: Option<Rc<Keys>>,
+    /// What they become at one of their messages.
+    pub(super) turns: Option<Turn>,
 }
 
 /// Whoever comes from here is a proxy, where the listener knows proxies.
 const PROXIES: &str = "10.9.0.0/16";
+/// One of so many worlds has TLS: its handshakes take as long as all else does.
+const SECURE: usize = 10;
 /// In ms.
 const AN_HOUR: u64 = 60 * 60 * 1000;
 const KIB: usize = 1 << 10;
@@ -93,7 +107,15 @@ impl Plan {
             is_talkative: random.one_in(2),
             send_buffer: random.pick(&[300, 4 * KIB, 40 * KIB, MIB]),
         };
-        let kinds = (0..1 + random.below(3)).map(|_| Kind::draw(random, is_gentle)).collect();
+        let keys = random.one_in(SECURE).then(|| Rc::new(Keys::draw(random)));
+        let mut kinds: Vec<Kind> = (0..1 + random.below(3)).map(|_| Kind::draw(random, is_gentle)).collect();
+        for kind in &mut kinds {
+            kind.keys = keys.clone().filter(|_| !random.one_in(3));
+            let may_start = kind.keys.is_some() && matches!(kind.wire, Wire::Lines(_) | Wire::Lengths(_));
+            if may_start && random.one_in(2) {
+                kind.turns = Some(Turn::Tls);
+            }
+        }
         let share = random.pick(&[2, 4, 8]);
         let deeds = Deed::ALL.iter().copied().filter(|deed| {
             let allowed = !is_gentle || deed.is_gentle();
@@ -131,12 +153,13 @@ impl Plan {
 impl Kind {
     pub(super) fn draw(random: &mut Random, is_gentle: bool) -> Kind {
         let lengths = [64, 9_000, 200_000];
-        let wire = match random.below(5) {
+        let wire = match random.below(8) {
             0 => Wire::Raw,
             1 => Wire::Lines(random.pick(&lengths)),
             2 => Wire::Lengths(random.pick(&lengths)),
             3 => Wire::Typed(random.pick(&lengths)),
-            _ => Wire::Joined,
+            4 => Wire::Joined,
+            _ => Wire::Web(Web::draw(random, is_gentle)),
         };
         let marks = [
             (0, 1, 40),
@@ -150,7 +173,10 @@ impl Kind {
         let policy = random.pick(&policies[..if wire == Wire::Raw { 2 } else { 3 }]);
         let authentication = (!is_gentle && random.one_in(6)).then(|| Duration::from_millis(200));
         let proxies = random.one_in(4);
-        Kind { wire, framing: wire.framing(), marks, policy, authentication, proxies }
+        let may_turn = !matches!(wire, Wire::Raw | Wire::Web(_));
+        let others = [Wire::Lines(9_000), Wire::Lengths(9_000), Wire::Typed(200_000), Wire::Joined];
+        let turns = (may_turn && random.one_in(4)).then(|| Turn::Framing(random.pick(&others)));
+        Kind { wire, framing: wire.framing(), marks, policy, authentication, proxies, keys: None, turns }
     }
 
     pub(super) fn listener(&self) -> Listener {
@@ -160,9 +186,41 @@ impl Kind {
         if self.proxies {
             listener.trusted = TrustedNetworks::parse(&[PROXIES.to_owned()]).ok();
         }
+        if let Some(keys) = self.keys.as_ref().filter(|_| self.turns != Some(Turn::Tls)) {
+            listener = listener.tls(keys.tls.clone());
+        }
+        if let Some(Beat { every, timeout }) = self.heartbeat() {
+            listener = listener.heartbeat(every, timeout);
+        }
         match self.authentication {
             Some(within) => listener.authentication(within),
             None => listener,
+        }
+    }
+
+    /// As it is dialled.
+    pub(super) fn connect(&self) -> Connect {
+        let (low, high, limit) = self.marks;
+        let keys = self.keys.as_ref().filter(|_| self.turns != Some(Turn::Tls));
+        let scheme = match (matches!(self.wire, Wire::Web(_)), keys.is_some()) {
+            (false, false) => "tcp",
+            (false, true) => "tls",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        };
+        let to = Connect::to(format!("{scheme}://127.0.0.1:9"));
+        let to = if let Some(keys) = keys { to.tls(keys.client.clone()) } else { to };
+        let to = to.framing(self.framing.clone()).policy(self.policy).water_marks(low, high, limit);
+        match self.heartbeat() {
+            Some(Beat { every, timeout }) => to.heartbeat(every, timeout),
+            None => to.no_heartbeat(),
+        }
+    }
+
+    pub(super) fn heartbeat(&self) -> Option<Beat> {
+        match self.wire {
+            Wire::Web(web) => web.heartbeat,
+            _ => None,
         }
     }
 }

@@ -3,8 +3,12 @@
 use std::ops::Range;
 
 use super::{
+    frames::Pen,
+    plan::Kind as Settings,
     preface::{Preface, Says},
     random::Random,
+    turning::Turn,
+    web::{Role, Talk},
     wire::{BREAKS, Joined, THROWS, Wire},
 };
 use crate::Kind;
@@ -12,13 +16,21 @@ use crate::Kind;
 /// A peer's bytes, and the messages in them.
 pub(super) struct Script {
     pub(super) bytes: Vec<u8>,
-    /// What a proxy says first, and how many of the bytes that is.
+    /// What a proxy says first.
     pub(super) says: Option<Says>,
+    /// How many bytes that is.
+    pub(super) proxied: usize,
+    /// How many of the bytes come before the first message: that, and the head of a WebSocket's.
     pub(super) preface: usize,
+    /// What else a WebSocket's peer does.
+    pub(super) talk: Option<Talk>,
     pub(super) is_raw: bool,
     /// None in raw bytes.
     pub(super) messages: Vec<Sent>,
     pub(super) ending: Ending,
+    /// The message at which the connection becomes something else, and whether nothing follows it before TLS is there.
+    pub(super) turn: Option<usize>,
+    pub(super) gate: Option<usize>,
     /// The most bytes that one message takes on the wire, a torn one included.
     pub(super) longest: usize,
 }
@@ -42,19 +54,33 @@ pub(super) enum Ending {
     Broken,
     /// What the protocol panics at.
     Panics,
+    /// A close frame.
+    Closed,
 }
 
 impl Script {
-    pub(super) fn draw(random: &mut Random, wire: Wire, most: usize, preface: Option<Preface>) -> Script {
+    /// `role`: which end of a WebSocket the peer is, where it speaks of one.
+    pub(super) fn draw(
+        random: &mut Random,
+        kind: &Settings,
+        role: Role,
+        most: usize,
+        preface: Option<Preface>,
+    ) -> Script {
+        let mut wire = kind.wire;
         let says = preface.as_ref().map(|preface| preface.says);
         let bytes = preface.map_or(Vec::new(), |preface| preface.bytes);
         let mut script = Script {
             says,
+            proxied: bytes.len(),
             preface: bytes.len(),
+            talk: None,
             bytes,
             is_raw: wire == Wire::Raw,
             messages: Vec::new(),
             ending: Ending::Whole,
+            turn: None,
+            gate: None,
             longest: 0,
         };
         match says {
@@ -66,20 +92,40 @@ impl Script {
             }
             _ => {}
         }
+        if let Wire::Web(web) = wire {
+            Pen::write(random, &mut script, web, role, most);
+            return script;
+        }
         let most_messages = if random.one_in(4) { 60 } else { 12 };
         let count = random.below(most_messages);
+        let turn = kind.turns.filter(|_| count > 0).map(|turn| (random.below(count), turn));
+        let mut first = 0;
         for number in 0..count {
-            script.add(random, wire, number as u64, most);
+            script.add(random, wire, (number - first) as u64, most);
+            match turn {
+                Some((at, Turn::Framing(other))) if at == number => {
+                    (script.turn, wire, first) = (Some(at), other, at + 1);
+                }
+                Some((at, Turn::Tls)) if at == number => {
+                    (script.turn, script.gate) = (Some(at), Some(script.bytes.len()));
+                }
+                _ => {}
+            }
         }
-        script.end(random, wire, count as u64);
+        script.end(random, wire, (count - first) as u64);
         script
+    }
+
+    /// Whether a connection comes of what its proxy says, if there is one.
+    pub(super) fn goes_on(&self) -> bool {
+        !matches!(self.says, Some(Says::Torn | Says::Nonsense))
     }
 
     fn add(&mut self, random: &mut Random, wire: Wire, number: u64, most: usize) {
         let from = self.bytes.len();
         let size = random.size(most);
         let (kind, size) = match wire {
-            Wire::Raw => return self.bytes.extend(random.letters(size)),
+            Wire::Raw | Wire::Web(_) => return self.bytes.extend(random.letters(size)),
             Wire::Lines(max) => (Kind::TEXT, size.min(max)),
             Wire::Lengths(max) => (Kind::BINARY, size.min(max)),
             Wire::Typed(max) => (Kind::custom(random.next() as u16), size.min(max)),
@@ -88,7 +134,7 @@ impl Script {
         let body = random.letters(size);
         let length = (size as u32).to_be_bytes();
         match wire {
-            Wire::Raw => {}
+            Wire::Raw | Wire::Web(_) => {}
             Wire::Lines(_) => {
                 self.bytes.extend(&body);
                 self.bytes.extend(if random.one_in(2) { &b"\n"[..] } else { b"\r\n" });

@@ -143,7 +143,7 @@ impl Actor {
                 if !before.takes_output {
                     return answer("it takes no output");
                 }
-                if after.queued + after.corked > limit {
+                if after.queued + after.corked > limit + record.added(after.queued) {
                     return answer("it is beyond the limit");
                 }
                 if sent.is_full() != (after.queued > high) {
@@ -158,13 +158,18 @@ impl Actor {
                 let Encoded::Bytes(bytes) = encoded else { return answer("it has no encoding") };
                 record.was_refused = true;
                 record.is_over |= record.kind.policy == Policy::Close;
-                let waiting = after.queued + after.corked;
+                // What is masked or compressed may take more.
+                let more = if record.is_web() || record.is_secure() { 64 + bytes.len() / 8 } else { 0 };
+                let waiting = after.queued + after.corked + more;
                 if record.kind.policy != Policy::Close && waiting + bytes.len() <= limit {
                     return answer("there was room");
                 }
             }
             Sent::Refused(Refusal::Closing) => {
-                if after.takes_output {
+                // What cannot be opened is known of before the messages in front of it are told.
+                let seal = &self.kernel.borrow().sockets[index].seal;
+                let may_break = seal.as_ref().is_some_and(|seal| seal.may_break());
+                if after.takes_output && !may_break {
                     return answer("it takes output");
                 }
                 match encoded {

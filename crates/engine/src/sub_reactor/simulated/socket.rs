@@ -4,7 +4,7 @@ use std::{io, io::ErrorKind, rc::Rc};
 
 use bitflags::bitflags;
 
-use super::script::Script;
+use super::{script::Script, seal::Seal, web::Role};
 use crate::{ConnId, sub_reactor::Readiness};
 
 bitflags! {
@@ -48,6 +48,8 @@ impl Ready {
 /// ```
 pub(super) struct Socket {
     pub(super) script: Rc<Script>,
+    /// What seals the script, and opens what comes back.
+    pub(super) seal: Option<Box<Seal>>,
     pub(super) is_unix: bool,
     pub(super) id: Option<ConnId>,
     pub(super) is_connecting: bool,
@@ -58,6 +60,9 @@ pub(super) struct Socket {
     pub(super) mark: Option<usize>,
     pub(super) fin_sent: bool,
     pub(super) fin_arrived: bool,
+    /// What has come of the request that the peer waits for, and what it answers to its key.
+    pub(super) request: Option<Vec<u8>>,
+    pub(super) accept: String,
     /// What the next call, or `SO_ERROR`, tells once.
     pub(super) error: Option<ErrorKind>,
     /// A reset has arrived, or the connect failed.
@@ -104,7 +109,11 @@ impl Closing {
 
 impl Socket {
     pub(super) fn new(script: Rc<Script>, is_unix: bool, is_dialled: bool, capacity: usize) -> Socket {
+        let waits = script.talk.as_ref().is_some_and(|talk| talk.role == Role::Server);
         Socket {
+            request: waits.then(Vec::new),
+            accept: String::new(),
+            seal: None,
             script,
             is_unix,
             id: None,
@@ -212,7 +221,10 @@ impl Socket {
             Some(mark) if mark > self.read => n.min(mark - self.read),
             _ => n,
         };
-        buffer[..n].copy_from_slice(&self.script.bytes[self.read..self.read + n]);
+        match &self.seal {
+            Some(seal) => buffer[..n].copy_from_slice(&seal.stream[self.read..self.read + n]),
+            None => buffer[..n].copy_from_slice(&self.said(self.read, n)),
+        }
         self.read += n;
         self.mark = self.mark.filter(|&mark| mark >= self.read);
         self.read_now += n;
@@ -227,6 +239,7 @@ impl Socket {
         }
         let mut room = self.free().min(most);
         let before = self.taken.len();
+        // What is sealed is heard when the peer reads it.
         for piece in pieces {
             let fits = piece.len().min(room);
             self.taken.extend_from_slice(&piece[..fits]);
@@ -238,6 +251,11 @@ impl Socket {
             }
         }
         let n = self.taken.len() - before;
+        let new = self.taken.split_off(before);
+        match &mut self.seal {
+            Some(seal) => seal.put(&new),
+            None => self.hear(&new),
+        }
         self.used += n;
         self.taken_in_all += n as u64;
         if n == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(n) }
@@ -283,7 +301,10 @@ impl Socket {
 
     pub(super) fn close(&mut self, with_reset: bool) {
         let left_unread = self.unread() > 0;
-        self.closed = Some(Closing { with_reset, left_unread, peer_was_done: self.fin_arrived });
+        // Behind its goodbye nothing comes but the FIN.
+        let has_parted = self.seal.as_ref().is_some_and(|seal| seal.said_goodbye) && self.is_read_through();
+        let peer_was_done = self.fin_arrived || has_parted;
+        self.closed = Some(Closing { with_reset, left_unread, peer_was_done });
         self.woken = Ready::empty();
     }
 
@@ -318,6 +339,7 @@ impl Socket {
 
     /// The peer reads so much: there is room again.
     pub(super) fn acknowledge(&mut self, n: usize) {
+        self.open(n);
         self.used -= n;
         self.received += n as u64;
         self.tell_of_room();

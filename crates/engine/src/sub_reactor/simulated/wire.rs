@@ -2,6 +2,10 @@
 
 use std::{cell::Cell, panic::resume_unwind};
 
+use super::{
+    frames::{self, BINARY, FIN, TEXT},
+    web::Web,
+};
 use crate::{
     Decoded, Framing, Input, Kind, LengthDelimited, Message, Output, Payload, Protocol, ProtocolError,
     Refusal,
@@ -17,6 +21,7 @@ pub(super) enum Wire {
     Typed(usize),
     /// A user's protocol: [`Joined`].
     Joined,
+    Web(Web),
 }
 
 /// What becomes of a payload that is to be sent.
@@ -41,6 +46,7 @@ impl Wire {
             Wire::Lengths(max) => Framing::length_delimited(LengthDelimited::u32_be().max_body(max)),
             Wire::Typed(max) => Framing::length_delimited(LengthDelimited::type_flags().max_body(max)),
             Wire::Joined => Framing::custom(Joined { before: 0 }),
+            Wire::Web(web) => web.framing(),
         }
     }
 
@@ -62,6 +68,12 @@ impl Wire {
                 wire.extend(part);
                 wire
             }),
+            // As it is without mask and compression.
+            Wire::Web(_) => match kind {
+                Kind::BINARY => frames::plain(FIN | BINARY, body),
+                Kind::TEXT if str::from_utf8(body).is_ok() => frames::plain(FIN | TEXT, body),
+                _ => return Encoded::Refused,
+            },
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     io::Io,
     mailbox::Command,
     parts::Parts,
-    sub_reactor::{Core, SubReactor},
+    sub_reactor::{Core, SubReactor, workshop::Masks},
 };
 
 pub(super) struct World {
@@ -64,6 +64,7 @@ impl World {
         let kernel = Rc::new(RefCell::new(Kernel::new(random.next(), plan.habits)));
         let calls = Calls(Rc::clone(&kernel));
         core.io = Io::Simulated(Box::new(calls.clone()));
+        core.workshop.masks = Masks::seeded(seed);
         let poster = Poster::new(Handle::new(std::sync::Arc::clone(&core.shared)));
         let actor = Actor::new(&plan, &model, &calls, poster, random.next());
         let reactor = SubReactor::new(actor, core, None);
@@ -277,14 +278,23 @@ impl World {
         let now = self.core().clock.now();
         let model = &mut *self.model.borrow_mut();
         let kernel = &mut *self.kernel.borrow_mut();
-        for index in kernel.read_from.drain(..).chain(kernel.taken_from.drain(..)) {
+        for index in kernel.read_from.drain(..) {
             model.records[index].active = now;
+        }
+        for index in kernel.taken_from.drain(..) {
+            model.records[index].taken_at = now;
+            if model.records[index].kind.heartbeat().is_none() {
+                model.records[index].active = now;
+            }
         }
         for (index, socket) in kernel.sockets.iter_mut().enumerate() {
             let record = &mut model.records[index];
             record.resumed_in = None;
-            if !socket.taken.is_empty() {
-                record.taken_at = now;
+            if let (Some(fault), Some(id)) =
+                (socket.seal.as_mut().and_then(|seal| seal.fault.take()), record.id)
+            {
+                model.fail(id, format!("the peer's TLS says: {fault}"));
+                continue;
             }
             if socket.fin_said {
                 record.fin_at.get_or_insert(now);
@@ -309,7 +319,7 @@ impl World {
             if record.end.is_some() && !std::mem::replace(&mut record.is_settled, true) {
                 settle_accounts(model, index, socket, &self.plan);
             } else if let Some(id) = record.id {
-                let outcome = record.ledger.take(&socket.taken);
+                let outcome = record.hear(&socket.taken);
                 socket.taken.clear();
                 model.check(id, outcome);
             }
