@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use wheelhouse_examples::grouped;
+use wheelhouse_examples::{grouped, note};
 
 use crate::outcome::Sample;
 
@@ -38,7 +38,7 @@ impl Progress {
         self.stage = stage.into();
         match &self.bar {
             Some(bar) => bar.set_prefix(self.stage.clone()),
-            None => eprintln!("{}", self.stage),
+            None => note(&self.stage),
         }
     }
 
@@ -46,7 +46,7 @@ impl Progress {
     pub(crate) fn note(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => note(line),
         }
     }
 
@@ -73,7 +73,7 @@ impl Progress {
             }
             None if self.told.elapsed() >= LINE_EVERY => {
                 self.told = Instant::now();
-                eprintln!("{:>7.1} s  {line}", last.at.as_secs_f64());
+                note(format_args!("{:>7.1} s  {line}", last.at.as_secs_f64()));
             }
             None => {}
         }
