@@ -30,24 +30,22 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Tells it all: the table on standard output; or JSON where `outlets` has it go, and the table then on standard error;
-    /// and the page, drawn if it is wanted.
+    /// Tells it all: the table on standard output, or on standard error where JSON has that place; JSON where `outlets` has it
+    /// go; and the page, drawn if it is wanted.
     ///
     /// The exit code is 0 when it is good, 1 when not, 130 when interrupted; and 1 when something could not be written,
     /// which is told on standard error and keeps nothing else from being written.
     pub fn tell(&self, outlets: Outlets, page: impl FnOnce() -> Result<String, AnyError>) -> ExitCode {
-        let told = match outlets.json {
-            None => say_all(&self.table),
-            Some(outlet) => {
+        let (told, kept) = match outlets.json {
+            None => (say_all(&self.table), Ok(())),
+            Some(Outlet::Output) => {
                 let _ = io::stderr().write_all(self.table.as_bytes());
-                match outlet {
-                    Outlet::Output => say_all(&format!("{}\n", self.json)),
-                    Outlet::File(file) => file.write(&format!("{:#}\n", self.json)),
-                }
+                (say_all(&format!("{}\n", self.json)), Ok(()))
             }
+            Some(Outlet::File(file)) => (say_all(&self.table), file.write(&format!("{:#}\n", self.json))),
         };
         let drawn = outlets.report.map_or(Ok(()), |file| file.write_page(page()));
-        let lost: Vec<String> = [told, drawn].into_iter().filter_map(Result::err).collect();
+        let lost: Vec<String> = [told, kept, drawn].into_iter().filter_map(Result::err).collect();
         for why in &lost {
             note(format_args!("error: {why}"));
         }
@@ -164,14 +162,16 @@ fn say_all(text: &str) -> Result<(), String> {
 /// # Errors
 /// What the system refuses.
 pub fn on_interrupt(end: impl Fn() + Send + 'static) -> Result<(), AnyError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
+    let failed = |error| format!("cannot listen for signals: {error}");
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let listen = thread::Builder::new().name("signals".into()).spawn(move || {
         for (earlier, signal) in signals.forever().enumerate() {
             if earlier > 0 {
                 exit(128 + signal);
             }
             end();
         }
-    })?;
+    });
+    listen.map_err(failed)?;
     Ok(())
 }
