@@ -2,21 +2,22 @@
 
 mod round;
 mod stay;
+mod watch;
 
 use std::{
     collections::BTreeMap,
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
 
 use wheelhouse_examples::{AnyError, findings::on_interrupt, grouped, raise_file_limit};
 
 use crate::{
-    crew::{Crew, Told, about_resident_of, resident_of},
+    crew::{Crew, Told, resident_of},
     machine::{Memory, Resident, Tcp, available, time_wait},
     options::Run,
     orders::Order,
-    outcome::{Footprint, Outcome, Plateau, Round, Sample},
+    outcome::{Beyond, Outcome, Plateau, Round, Sample},
     plan::{Machine, Plan},
     progress::Progress,
     talk::Tally,
@@ -47,7 +48,7 @@ pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<O
     on_interrupt(move || {
         let _ = interrupted.send(Told::Interrupted);
     })?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut conductor = Conductor {
         options,
         machine,
@@ -55,8 +56,11 @@ pub(crate) fn conduct(options: &Run, machine: &Machine, plan: &Plan) -> Result<O
         crew: Crew::new(tell),
         told,
         progress: Progress::new(plan.connections),
-        begun,
-        until: begun + options.within,
+        started,
+        begun: started,
+        until: started + options.within,
+        late_while: None,
+        looked: started,
         target: 0,
         opened: 0,
         base: Base::default(),
@@ -79,8 +83,13 @@ struct Conductor<'a> {
     crew: Crew,
     told: Receiver<Told>,
     progress: Progress,
+    started: Instant,
+    /// When all processes were there.
     begun: Instant,
     until: Instant,
+    /// What was under way when the time was over.
+    late_while: Option<String>,
+    looked: Instant,
     target: u64,
     opened: u64,
     base: Base,
@@ -109,19 +118,22 @@ impl Conductor<'_> {
     fn muster(&mut self) -> Result<(), AnyError> {
         self.progress.stage("starting");
         let until = Instant::now() + STARTING;
+        let all_listen = |all: &Self| all.crew.servers().iter().all(|server| server.url.is_some());
         for server in 0..self.plan.servers {
             self.crew.start_server(self.options, self.plan)?;
             // The first one chooses the port that they share.
-            if server == 0 {
-                self.wait(until, |all| all.crew.servers().iter().all(|server| server.url.is_some()));
+            if server == 0 && !self.wait(until, all_listen) {
+                break;
             }
         }
-        self.wait(until, |all| all.crew.servers().iter().all(|server| server.url.is_some()));
-        for client in 0..self.plan.clients {
-            self.crew.start_client(self.options, self.plan, client)?;
+        let mut is_there = self.wait(until, all_listen);
+        if is_there {
+            for client in 0..self.plan.clients {
+                self.crew.start_client(self.options, self.plan, client)?;
+            }
+            let order = self.crew.order_clients(|_| Order::Status);
+            is_there = self.wait(until, |all| all.crew.clients_have_seen(order));
         }
-        let order = self.crew.order_clients(|_| Order::Status);
-        let is_there = self.wait(until, |all| all.crew.clients_have_seen(order));
         if let Some(why) = self.stopped_by.take() {
             return Err(why.into());
         }
@@ -145,7 +157,9 @@ impl Conductor<'_> {
                 let (begun, before) = (Instant::now(), all.crew.open());
                 all.ramp(target);
                 let ramp = begun.elapsed();
-                let plateau = all.measure(ramp, before);
+                // Where it could not stay, or has been before, there is no plateau.
+                let is_higher = !all.is_cut && all.crew.open() > before;
+                let Some(plateau) = is_higher.then(|| all.measure(ramp, before)).flatten() else { break };
                 all.progress.note(&crate::table::plateau(&plateau));
                 plateaus.push(plateau);
                 if all.is_cut || all.stopped_by.is_some() {
@@ -210,7 +224,7 @@ impl Conductor<'_> {
 
     /// Whether the servers turned away more than `before`: how many they have by now.
     fn look_whether_full(&mut self, before: Option<u64>) -> Option<u64> {
-        let connections = self.count_on_servers();
+        let connections = self.count_on_servers()?;
         let now = self.crew.of_servers("shed");
         if before.is_some_and(|before| now > before) {
             let (connections, now) = (grouped(connections), grouped(now));
@@ -234,7 +248,7 @@ impl Conductor<'_> {
             add(&mut lost, &client.status.lost);
         }
         let clients = self.crew.clients();
-        let outcome = Outcome {
+        let mut outcome = Outcome {
             options: self.options.clone(),
             machine: self.machine.clone(),
             plan: self.plan.clone(),
@@ -253,91 +267,14 @@ impl Conductor<'_> {
             stopped_by: self.stopped_by.take(),
             interrupted: self.interrupted,
             took: self.begun.elapsed(),
+            beyond: None,
+            killed: 0,
         };
         self.progress.stage("ending");
-        self.crew.end();
+        outcome.killed = self.crew.end();
+        self.note_the_time();
+        let beyond = self.started.elapsed().saturating_sub(self.options.within);
+        outcome.beyond = self.late_while.take().map(|during| Beyond { by: beyond, during });
         outcome
-    }
-
-    // ---- waiting, and looking meanwhile
-
-    /// Whether it came to be so, by then and before everything is cut short.
-    fn wait(&mut self, until: Instant, is_so: impl Fn(&Self) -> bool) -> bool {
-        loop {
-            if is_so(self) {
-                return true;
-            }
-            let now = Instant::now();
-            if now >= self.until && !self.is_cut {
-                self.stop(format!("time: --within {} s", self.options.within.as_secs_f64()));
-                self.is_cut = true;
-            }
-            if self.is_cut || now >= until {
-                return false;
-            }
-            match self.told.recv_timeout(until.min(self.until).saturating_duration_since(now).min(SAMPLE / 4))
-            {
-                Ok(told) => self.hear(told),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
-            self.look();
-        }
-    }
-
-    fn pause(&mut self, time: Duration) {
-        self.wait(Instant::now() + time, |_| false);
-    }
-
-    fn hear(&mut self, told: Told) {
-        match told {
-            Told::Line(member, line) => {
-                if let Some(line) = self.crew.hear(member, line) {
-                    self.talk.0.add(&line["talk"]);
-                    self.talk.1 += 1;
-                }
-            }
-            Told::Ended(member) => {
-                let who = self.crew.has_ended(member);
-                self.stop(who);
-                self.is_cut = true;
-            }
-            Told::Interrupted => {
-                self.interrupted = true;
-                self.is_cut = true;
-            }
-        }
-    }
-
-    /// The first reason counts.
-    fn stop(&mut self, why: String) {
-        self.stopped_by.get_or_insert(why);
-    }
-
-    fn look(&mut self) {
-        let at = self.begun.elapsed();
-        let is_due = self.series.last().is_none_or(|last| at.saturating_sub(last.at) >= SAMPLE);
-        if self.base.servers.all == 0 || !is_due {
-            return;
-        }
-        let (servers, clients) =
-            (about_resident_of(self.crew.servers()), about_resident_of(self.crew.clients()));
-        let memory = self.footprint(servers, clients);
-        self.series.push(Sample { at, connections: self.crew.open(), memory });
-        self.progress.show(&self.series, self.target);
-    }
-
-    /// What there is more than at the beginning.
-    fn footprint(&self, servers: Resident, clients: Resident) -> Footprint {
-        let more = |now: u64, then: u64| now as i64 - then as i64;
-        let memory = Memory::now();
-        let (servers, clients) =
-            (more(servers.own, self.base.servers.own), more(clients.own, self.base.clients.own));
-        Footprint {
-            servers,
-            clients,
-            kernel: more(memory.kernel, self.base.memory.kernel),
-            kernel_by_free: more(self.base.memory.free, memory.free) - servers - clients,
-        }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Write as _},
-    os::unix::process::CommandExt as _,
+    fs::DirBuilder,
+    io::{BufRead as _, BufReader, ErrorKind, Write as _},
+    os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::mpsc::Sender,
@@ -15,7 +16,7 @@ use serde_json::Value;
 use wheelhouse_examples::AnyError;
 
 use crate::{
-    machine::{Resident, cpu},
+    machine::{Resident, cpu, is_stopped},
     options::Run,
     orders::{Order, Status},
     plan::{Plan, Transport},
@@ -26,6 +27,9 @@ const STACK: usize = 128 << 10;
 
 /// How long processes may take to end when they are told to.
 const ENDING: Duration = Duration::from_secs(10);
+
+/// One that has been stopped for so long is not waited for.
+const STOPPED: Duration = Duration::from_secs(2);
 
 /// What comes to the conductor.
 pub(crate) enum Told {
@@ -57,6 +61,9 @@ pub(crate) struct Member {
     /// Of a server: the same, as it told.
     pub(crate) answer: Value,
     pub(crate) has_ended: bool,
+    /// It is there, and nothing is to be expected of it.
+    is_silent: bool,
+    stopped_since: Option<Instant>,
 }
 
 impl Crew {
@@ -127,6 +134,8 @@ impl Crew {
             status: Status::default(),
             answer: Value::Null,
             has_ended: false,
+            is_silent: false,
+            stopped_since: None,
         });
         let told = self.told.clone();
         let listen = move || listen(number, out, &told);
@@ -137,13 +146,7 @@ impl Crew {
     /// In a directory that only this user can look into.
     fn path(&mut self, server: usize) -> Result<PathBuf, AnyError> {
         if self.directory.is_none() {
-            use std::os::unix::fs::DirBuilderExt as _;
-            let directory = env::temp_dir().join(format!("million-{}", std::process::id()));
-            std::fs::DirBuilder::new()
-                .mode(0o700)
-                .create(&directory)
-                .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
-            self.directory = Some(directory);
+            self.directory = Some(new_directory()?);
         }
         Ok(self.directory.iter().map(|directory| directory.join(server.to_string())).collect())
     }
@@ -185,7 +188,7 @@ impl Crew {
     }
 
     pub(crate) fn has_ended(&mut self, number: usize) -> String {
-        let what = if number < self.servers { "server" } else { "client" };
+        let what = self.what(number);
         let Some(member) = self.members.get_mut(number) else { return String::new() };
         member.has_ended = true;
         // Nothing that it told is so any more.
@@ -193,6 +196,27 @@ impl Crew {
         member.answer = Value::Null;
         let how = member.process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         format!("a {what} ended ({how})")
+    }
+
+    /// Who has been stopped for a while.
+    pub(crate) fn find_stopped(&mut self) -> Option<String> {
+        let number = self.members.iter_mut().position(Member::has_been_stopped)?;
+        Some(self.give_up(number, "it is stopped"))
+    }
+
+    /// The first server that has not answered.
+    pub(crate) fn find_silent_server(&mut self, order: u64, waited: Duration) -> Option<String> {
+        let number = self.servers().iter().position(|server| !server.has_answered(order))?;
+        Some(self.give_up(number, &format!("it was waited for {} s", waited.as_secs())))
+    }
+
+    fn give_up(&mut self, number: usize, why: &str) -> String {
+        self.members[number].is_silent = true;
+        format!("a {} does not answer: process {}, {why}", self.what(number), self.members[number].pid())
+    }
+
+    fn what(&self, number: usize) -> &'static str {
+        if number < self.servers { "server" } else { "client" }
     }
 
     // ---- how they are
@@ -224,7 +248,12 @@ impl Crew {
     }
 
     pub(crate) fn servers_have_answered(&self, order: u64) -> bool {
-        self.servers().iter().all(|server| server.has_ended || server.answer["seen"].as_u64() >= Some(order))
+        self.servers().iter().all(|server| server.has_answered(order))
+    }
+
+    /// Whether what servers have can still be told: each is there, and so are those who would close what it has.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.servers().iter().any(|server| server.has_ended) && !self.members.iter().any(|one| one.is_silent)
     }
 
     /// The sum of what the servers told.
@@ -234,21 +263,25 @@ impl Crew {
 
     // ---- they go
 
-    /// Closes their inputs, which ends them; whoever stays is killed.
-    pub(crate) fn end(&mut self) {
+    /// Closes their inputs, which ends them; whoever stays is killed, and who is known to be silent at once. How many were.
+    pub(crate) fn end(&mut self) -> usize {
         self.members.iter_mut().for_each(|member| drop(member.orders.take()));
         let begun = Instant::now();
+        let mut killed = 0;
         for member in &mut self.members {
+            let mut is_killed = false;
             while member.process.try_wait().is_ok_and(|status| status.is_none()) {
-                if begun.elapsed() > ENDING {
-                    let _ = member.process.kill();
+                if !is_killed && (member.is_silent || begun.elapsed() > ENDING) {
+                    is_killed = member.process.kill().is_ok();
                 }
                 thread::sleep(Duration::from_millis(2));
             }
+            killed += usize::from(is_killed);
         }
         if let Some(directory) = self.directory.take() {
             let _ = std::fs::remove_dir_all(directory);
         }
+        killed
     }
 }
 
@@ -266,8 +299,34 @@ impl Member {
         }
     }
 
+    /// One that has ended is not asked any more.
+    fn has_answered(&self, order: u64) -> bool {
+        self.has_ended || self.answer["seen"].as_u64() >= Some(order)
+    }
+
+    fn has_been_stopped(&mut self) -> bool {
+        if self.has_ended || !is_stopped(self.pid()) {
+            self.stopped_since = None;
+            return false;
+        }
+        self.stopped_since.get_or_insert_with(Instant::now).elapsed() >= STOPPED
+    }
+
     fn pid(&self) -> u32 {
         self.process.id()
+    }
+}
+
+/// Whoever had this process's number before may have been killed, and left one.
+fn new_directory() -> Result<PathBuf, AnyError> {
+    let mut nth = 0;
+    loop {
+        let path = env::temp_dir().join(format!("million-{}-{nth}", std::process::id()));
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && nth < 100 => nth += 1,
+            Err(error) => return Err(format!("cannot make {}: {error}", path.display()).into()),
+        }
     }
 }
 

@@ -185,6 +185,13 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     clock.and_then(clock_gettime).map_or(Duration::ZERO, Duration::from)
 }
 
+/// Whether a process has been stopped by a signal, and does nothing until it is told to go on.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    // The name stands in parentheses, and may have some itself; the state follows it.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 /// Nanoseconds of the clock that all processes of a machine share.
 pub(crate) fn now() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| Duration::from(now).as_nanos() as u64)

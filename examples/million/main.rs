@@ -33,7 +33,11 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use wheelhouse_examples::{AnyError, end, findings::Findings};
+use wheelhouse_examples::{
+    AnyError, end,
+    findings::{Findings, Outlets},
+    note,
+};
 
 use crate::{
     options::{Command, Options, Run},
@@ -53,13 +57,14 @@ fn run(options: &Run) -> Result<ExitCode, AnyError> {
     options.check()?;
     let machine = machine::machine()?;
     let plan = Plan::new(&machine, &options.wanted());
-    eprint!("{}", table::plan(options, &machine, &plan));
+    note(table::plan(options, &machine, &plan).trim_end());
     if plan.connections == 0 {
         return Err("this machine allows no connection: see what stops it".into());
     }
     if options.plan {
         return Ok(ExitCode::SUCCESS);
     }
+    let outlets = Outlets::open(options.json.as_deref(), options.report.as_deref())?;
     let outcome = conduct::conduct(options, &machine, &plan)?;
     let findings = Findings {
         table: table::outcome(&outcome),
@@ -67,5 +72,5 @@ fn run(options: &Run) -> Result<ExitCode, AnyError> {
         is_good: outcome.is_good(),
         is_interrupted: outcome.interrupted,
     };
-    findings.tell(options.json.as_deref(), options.report.as_deref(), || report::page(&outcome))
+    Ok(findings.tell(outlets, || report::page(&outcome)))
 }

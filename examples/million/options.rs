@@ -27,8 +27,9 @@ pub(crate) enum Command {
 }
 
 /// Exit code: 0 when every connection that was planned was made, and every byte was as it should be; 1 when not; 2 for bad
-/// usage; 130 when interrupted.
+/// usage; 130 when interrupted. Of an option that is given twice the last one counts.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct Run {
     /// Connections to make, or `all` for as many as the machine allows
     #[arg(long, value_name = "N", default_value = "1000000", value_parser = connections)]

@@ -35,10 +35,20 @@ pub(crate) struct Outcome {
     pub(crate) stopped_by: Option<String>,
     pub(crate) interrupted: bool,
     pub(crate) took: Duration,
+    pub(crate) beyond: Option<Beyond>,
+    /// Processes that did not end by themselves.
+    pub(crate) killed: usize,
+}
+
+/// How much longer than `--within` it took until all processes had ended, and what was under way when that was over.
+pub(crate) struct Beyond {
+    pub(crate) by: Duration,
+    pub(crate) during: String,
 }
 
 /// Where it stayed.
 pub(crate) struct Plateau {
+    /// More than at the plateau before, and never none.
     pub(crate) connections: u64,
     /// From the beginning until the last of them was open.
     pub(crate) at: Duration,
@@ -170,11 +180,16 @@ impl Outcome {
             "interrupted": self.interrupted,
             "stopped_by": self.stopped_by,
             "seconds": self.took.as_secs_f64(),
+            "beyond_within": self.beyond.as_ref().map(|beyond| json!({
+                "seconds": beyond.by.as_secs_f64(),
+                "during": beyond.during,
+            })),
             "processes": {
                 "servers": plan.servers,
                 "clients": plan.clients,
                 "reactors_per_server": plan.reactors,
                 "source_addresses": plan.clients * plan.sources,
+                "killed": self.killed,
             },
             "parameters": {
                 "hold_seconds": self.options.hold.as_secs_f64(),
@@ -230,7 +245,7 @@ impl Outcome {
 impl Plateau {
     /// Of something that there are so many bytes of.
     pub(crate) fn each(&self, bytes: i64) -> f64 {
-        bytes as f64 / self.connections.max(1) as f64
+        bytes as f64 / self.connections as f64
     }
 
     pub(crate) fn rate(&self) -> f64 {

@@ -6,14 +6,17 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use wheelhouse_examples::grouped;
+use wheelhouse_examples::{grouped, note};
 
-use crate::outcome::Sample;
+use crate::{outcome::Sample, table::plural};
 
 const STYLE: &str = "{prefix:>10} [{wide_bar}] {msg}";
 
 /// Where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// With fewer connections what a process takes anyway would be told as theirs.
+const HARDLY_ANY: u64 = 100;
 
 /// The rate is that of the last samples.
 const LOOK_BACK: usize = 8;
@@ -38,34 +41,26 @@ impl Progress {
         self.stage = stage.into();
         match &self.bar {
             Some(bar) => bar.set_prefix(self.stage.clone()),
-            None => eprintln!("{}", self.stage),
+            None => note(&self.stage),
         }
+    }
+
+    /// The stage that it is at.
+    pub(crate) fn what(&self) -> &str {
+        &self.stage
     }
 
     /// Something that is to stay on the screen.
     pub(crate) fn note(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => note(line),
         }
     }
 
     pub(crate) fn show(&mut self, series: &[Sample], target: u64) {
         let Some(last) = series.last() else { return };
-        let rate = rate(series);
-        let each = |bytes: i64| bytes / last.connections.max(1) as i64;
-        let to_go = match target.saturating_sub(last.connections) {
-            0 => String::new(),
-            left if rate >= 1.0 => format!(", {:.0} s to go", left as f64 / rate),
-            _ => ", waiting".to_owned(),
-        };
-        let line = format!(
-            "{} connections, {}/s, {} B each in the server, {} B in the kernel{to_go}",
-            grouped(last.connections),
-            grouped(rate as u64),
-            each(last.memory.servers),
-            each(last.memory.kernel),
-        );
+        let line = line(last, rate(series), target);
         match &self.bar {
             Some(bar) => {
                 bar.set_position(last.connections);
@@ -73,11 +68,31 @@ impl Progress {
             }
             None if self.told.elapsed() >= LINE_EVERY => {
                 self.told = Instant::now();
-                eprintln!("{:>7.1} s  {line}", last.at.as_secs_f64());
+                note(format_args!("{:>7.1} s  {line}", last.at.as_secs_f64()));
             }
             None => {}
         }
     }
+}
+
+/// On the way down there is no target, and connections alone are told.
+fn line(last: &Sample, rate: f64, target: u64) -> String {
+    let mut line = plural(last.connections, "connection", "connections");
+    if target == 0 {
+        return line;
+    }
+    line += &format!(", {}/s", grouped(rate as u64));
+    if last.connections >= HARDLY_ANY {
+        let each = |bytes: i64| bytes / last.connections as i64;
+        let (servers, kernel) = (each(last.memory.servers), each(last.memory.kernel));
+        line += &format!(", {servers} B each in the server, {kernel} B in the kernel");
+    }
+    match target.saturating_sub(last.connections) {
+        0 => {}
+        left if rate >= 1.0 => line += &format!(", {:.0} s to go", left as f64 / rate),
+        _ => line += ", waiting",
+    }
+    line
 }
 
 fn rate(series: &[Sample]) -> f64 {

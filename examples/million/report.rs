@@ -9,7 +9,7 @@ use wheelhouse_examples::{
 use crate::{
     machine::{self, SETTINGS},
     outcome::{Outcome, Plateau, Round, Sample, steepness},
-    table::{bound, kernel, mb, met, processes, this_machine},
+    table::{bound, kernel, mb, met, more, processes, this_machine, time_taken},
 };
 
 pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
@@ -19,7 +19,11 @@ pub(crate) fn page(outcome: &Outcome) -> Result<String, AnyError> {
         (_, true) => ("every connection and every byte as it should be", "good"),
         (_, false) => ("something was not as it should be: see the results", "bad"),
     };
-    let of = format!("{} connections over {}", grouped(outcome.opened), outcome.options.to);
+    let planned = match outcome.opened == outcome.plan.connections {
+        true => String::new(),
+        false => format!(" of {}", grouped(outcome.plan.connections)),
+    };
+    let of = format!("{}{planned} connections over {}", grouped(outcome.opened), outcome.options.to);
     page += &format!("<h1>{of}</h1>\n<p><span class=\"verdict {class}\">{}</span></p>\n", escaped(verdict));
     page += "<h2>Memory over time</h2>\n";
     page += &processes_memory(&outcome.series)?;
@@ -122,7 +126,7 @@ fn rounds(outcome: &Outcome) -> String {
             mb(round.height.all),
             mb(round.after.all),
             bound(round, outcome.plan.servers),
-            format!("{:.1} MB more", round.kernel as f64 / 1e6),
+            more(round.kernel),
         ]
     };
     columns(&names, &outcome.rounds.iter().enumerate().map(row).collect::<Vec<_>>())
@@ -155,7 +159,7 @@ fn results(outcome: &Outcome) -> Vec<(String, String)> {
     if let Some(why) = &outcome.stopped_by {
         add("stopped", why.clone());
     }
-    add("time", format!("{:.1} s", outcome.took.as_secs_f64()));
+    add("time", time_taken(outcome));
     rows
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
     if outcome.interrupted {
         text.add("interrupted", "these are the figures until then".to_owned());
     }
-    text.add("time", format!("{:.1} s", outcome.took.as_secs_f64()));
+    text.add("time", time_taken(outcome));
     text.0
 }
 
@@ -117,14 +117,15 @@ pub(crate) fn details(plateau: &Plateau) -> Vec<String> {
                 .map(|(name, ns)| format!("{name} {}", ns.map_or("-".to_owned(), time)));
             each.join(", ")
         };
-        let (servers, clients) = plateau.talking.map_or((0.0, 0.0), crate::outcome::Busy::cores);
+        let busy = plateau.talking.map_or(String::new(), |talking| {
+            let (servers, clients) = talking.cores();
+            format!("; servers {:.1} % of a core, clients {:.1} %", 100.0 * servers, 100.0 * clients)
+        });
         lines.push(format!(
-            "{} talk: {} sent, {} answered; servers {:.1} % of a core, clients {:.1} %",
+            "{} talk: {} sent, {} answered{busy}",
             grouped(talk.connections),
             grouped(talk.sent),
             grouped(talk.answered),
-            100.0 * servers,
-            100.0 * clients,
         ));
         lines.push(format!("latency from when due: {}", told(&talk.latency)));
         lines.push(format!("of it sent late by: {}", told(&talk.lateness)));
@@ -172,7 +173,7 @@ pub(crate) fn afterwards(round: &Round, servers: u64) -> [String; 3] {
             both(round.after),
             bound(round, servers),
         ),
-        format!("the kernel still holds {:.1} MB more than at the start", round.kernel as f64 / 1e6),
+        format!("the kernel holds {} than at the start", more(round.kernel)),
     ]
 }
 
@@ -186,6 +187,10 @@ pub(crate) fn mb(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
+pub(crate) fn more(bytes: i64) -> String {
+    format!("{} {}", mb(bytes.unsigned_abs()), if bytes < 0 { "less" } else { "more" })
+}
+
 pub(crate) fn kernel(outcome: &Outcome) -> String {
     format!(
         "{} SYN retransmits, {} listen overflows, {} listen drops, {} backlog drops; {} ports in TIME_WAIT at the end",
@@ -195,6 +200,20 @@ pub(crate) fn kernel(outcome: &Outcome) -> String {
         grouped(outcome.tcp.backlog_drops),
         grouped(outcome.time_wait),
     )
+}
+
+/// From the first connection on, and what it took beyond the time that it was given.
+pub(crate) fn time_taken(outcome: &Outcome) -> String {
+    let mut told = format!("{:.1} s", outcome.took.as_secs_f64());
+    if let Some(beyond) = &outcome.beyond {
+        let (by, during) = (beyond.by.as_secs_f64(), &beyond.during);
+        let _ = write!(told, "; over {by:.1} s after --within, which passed during \"{during}\"");
+    }
+    if outcome.killed > 0 {
+        let processes = plural(outcome.killed as u64, "process", "processes");
+        let _ = write!(told, "; {processes} had to be killed");
+    }
+    told
 }
 
 pub(crate) fn met(limit: &Limit) -> String {
@@ -215,7 +234,7 @@ pub(crate) fn this_machine(machine: &Machine) -> String {
     )
 }
 
-fn plural(n: u64, one: &str, many: &str) -> String {
+pub(crate) fn plural(n: u64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(n)) }
 }
 

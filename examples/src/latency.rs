@@ -14,12 +14,12 @@ pub fn percentiles(histogram: &Histogram<u64>) -> [(&'static str, Option<u64>); 
     [a, b, c, d, e, ("max", value(100.0))]
 }
 
-/// The same of a histogram of ns, in us, with the mean and the count.
+/// The same of a histogram of ns, in us, with the mean and the count; null where nothing was measured.
 pub fn in_us(histogram: &Histogram<u64>) -> Value {
     let values =
         percentiles(histogram).map(|(name, ns)| (name.to_owned(), json!(ns.map(|ns| ns as f64 / 1e3))));
     let mut object: Map<String, Value> = values.into_iter().collect();
-    object.insert("mean".to_owned(), json!(histogram.mean() / 1e3));
+    object.insert("mean".to_owned(), json!((!histogram.is_empty()).then(|| histogram.mean() / 1e3)));
     object.insert("count".to_owned(), json!(histogram.len()));
     Value::Object(object)
 }

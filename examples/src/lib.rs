@@ -81,10 +81,15 @@ pub fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// A line on standard error, whether or not anybody reads it: `eprintln` would end the program where nobody can.
+pub fn note(line: impl std::fmt::Display) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Ends a program: what went wrong on standard error, and exit code 2 when it is what was asked for, 1 for everything else.
 pub fn end(outcome: Result<(), AnyError>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let _ = writeln!(io::stderr(), "error: {error}");
+    note(format_args!("error: {error}"));
     if is_bad_usage(&*error) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

@@ -131,7 +131,11 @@ pub fn over_time(what: &str, curves: &[Curve<'_>]) -> Result<String, AnyError> {
         let mut mesh = chart.configure_mesh();
         in_ink(&mut mesh)
             .x_labels(10)
-            .y_label_formatter(&|value| grouped(*value as u64))
+            // Or all of a few would be 0 and 1.
+            .y_label_formatter(&|value| match most < 10.0 {
+                true => format!("{value:.1}"),
+                false => grouped(*value as u64),
+            })
             .x_desc("seconds")
             .y_desc(what)
             .draw()?;

@@ -28,7 +28,10 @@ mod trust;
 use std::process::ExitCode;
 
 use clap::Parser;
-use wheelhouse_examples::{AnyError, end, findings::Findings};
+use wheelhouse_examples::{
+    AnyError, end,
+    findings::{Findings, Outlets},
+};
 
 use crate::options::Options;
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
 
 fn stress(options: Options) -> Result<ExitCode, AnyError> {
     options.check()?;
+    let outlets = Outlets::open(options.json.as_deref(), options.report.as_deref())?;
     let summary = run::run(&options)?;
     let findings = Findings {
         table: summary.table(),
@@ -48,5 +52,5 @@ fn stress(options: Options) -> Result<ExitCode, AnyError> {
         is_good: summary.is_good(),
         is_interrupted: summary.interrupted,
     };
-    findings.tell(options.json.as_deref(), options.report.as_deref(), || report::page(&summary))
+    Ok(findings.tell(outlets, || report::page(&summary)))
 }

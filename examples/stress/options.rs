@@ -21,7 +21,7 @@ use crate::{frames::LONGEST_HEADER, secure::Secure, target::Target, trust::Trust
 /// was answered (closed loop), and latency is plain response time.
 ///
 /// Exit code: 0 when every connection and every byte was as it should be, 1 when something was not, 2 for bad usage, 130
-/// when interrupted.
+/// when interrupted. Of an option that is given twice the last one counts.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "stress", args_override_self = true)]
 pub(crate) struct Options {
@@ -64,7 +64,7 @@ pub(crate) struct Options {
     /// Do not look at the bytes that come back, only count them
     #[arg(long)]
     pub(crate) no_verify: bool,
-    /// Write the results as JSON, to standard output or to a file (the table then goes to standard error)
+    /// Write the results as JSON to a file, or in one line to standard output (the table then goes to standard error)
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub(crate) json: Option<PathBuf>,
     /// Write a page with plots, complete in itself

@@ -33,10 +33,10 @@ impl Summary {
             && tally.unanswered() == 0
     }
 
-    /// Of the time under load alone: what came back while the rest was drained is left out.
-    pub(crate) fn messages_per_second(&self) -> f64 {
+    /// Of the time under load alone: what came back while the rest was drained is left out. Nothing where there was no load.
+    pub(crate) fn messages_per_second(&self) -> Option<f64> {
         let answered: u64 = self.tally.series.iter().sum();
-        if self.ran.is_zero() { 0.0 } else { answered as f64 / self.ran.as_secs_f64() }
+        (!self.ran.is_zero()).then(|| answered as f64 / self.ran.as_secs_f64())
     }
 
     pub(crate) fn what_latency_is(&self) -> &'static str {
@@ -98,7 +98,8 @@ impl Summary {
         if tally.unsent > 0 {
             rows.add("", format!("{} due and never sent (not in the latencies)", grouped(tally.unsent)));
         }
-        rows.add("messages/s", grouped(self.messages_per_second() as u64));
+        let rate = self.messages_per_second().map_or("-".to_owned(), |rate| grouped(rate as u64));
+        rows.add("messages/s", rate);
         rows.add(
             "bytes",
             format!("{} sent, {} received", grouped(tally.bytes_sent), grouped(tally.bytes_received)),

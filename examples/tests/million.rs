@@ -4,60 +4,14 @@
 
 mod common;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, id},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Command};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde_json::Value;
 
-use crate::common::{Ended, Running, example, run};
-
-/// Which processes are of a run, wherever they are: they have this in their environment.
-const MARK: &str = "MILLION_OF_TEST";
-
-fn million(name: &str, options: &[&str]) -> Command {
-    let mut command = example("million");
-    command.arg("run").args(options).env(MARK, mark(name));
-    command
-}
-
-fn mark(name: &str) -> String {
-    format!("{name}-{}", id())
-}
-
-/// The processes of a run that are there: their directories below `/proc`, and their command lines.
-fn processes_of(name: &str) -> Vec<(PathBuf, String)> {
-    let wanted = format!("{MARK}={}", mark(name));
-    let of = |file: &Path| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).replace('\0', " ");
-    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-    let ours = processes.filter(|path| of(&path.join("environ")).contains(&wanted));
-    let commands = ours.map(|path| (of(&path.join("cmdline")), path)).map(|(command, path)| (path, command));
-    commands.filter(|(_, command)| !command.is_empty()).collect()
-}
-
-fn left_of(name: &str) -> Vec<String> {
-    processes_of(name).into_iter().map(|(_, command)| command).collect()
-}
-
-fn assert_none_is_left(name: &str) {
-    let begun = Instant::now();
-    while !left_of(name).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?} are left", left_of(name));
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn results(ended: &Ended) -> Value {
-    serde_json::from_str(ended.out.trim()).unwrap_or_else(|e| panic!("{e}: {}\n{}", ended.out, ended.err))
-}
+use common::{
+    crew::{MARK, assert_none_is_left, assert_only_what_was_measured_is_told, mark, million, results},
+    example, run,
+};
 
 /// The server's bytes for each connection more are fewer than `most`.
 fn two_thousand_come_and_go(to: &str, most: f64) {
@@ -165,6 +119,7 @@ fn they_come_and_go_as_often_as_asked_and_memory_is_looked_at_each_time() {
         let results = results(&ended);
         assert_eq!((ended.code, &results["ok"]), (Some(0), &Value::Bool(true)), "{}\n{results:#}", ended.err);
         assert_rounds(&results, 3, 1000);
+        assert_only_what_was_measured_is_told(&ended.err);
         for told in ["round 1: 1,000 came in ", "round 2: 1,000 came in ", "round 3      1,000 came in "] {
             assert!(ended.err.contains(told), "`{told}` is not in {}", ended.err);
         }
@@ -245,69 +200,21 @@ fn a_low_file_limit_is_named_and_as_many_come_as_it_allows() {
 }
 
 #[test]
-fn no_time_left_ends_it_with_what_there_is() {
-    let ended = run(&mut million("no-time", &["--connections=2000", "--hold=20", "--within=3", "--json"]));
-    let results = results(&ended);
-    assert_eq!((ended.code, &results["ok"]), (Some(1), &Value::Bool(false)), "{}", ended.err);
-    assert_eq!(results["stopped_by"], "time: --within 3 s");
-    assert_eq!(results["rounds"][0]["connections_staying"], 1);
-    assert_none_is_left("no-time");
+fn of_an_option_that_is_given_twice_the_last_one_counts() {
+    // As `make million ARGS="--to tcp --json -"` has it.
+    let options = ["--to=ws", "--report=a", "--json=a", "--to=tcp", "--report=b", "--json", "-"];
+    let ended = run(million("twice", &options).args(["--connections=100", "--connections=200", "--plan"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.contains("asked for    200 connections over tcp"), "{}", ended.err);
 }
 
 #[test]
-fn an_interrupt_ends_it_with_a_report() {
-    let running = start_and_see("interrupted");
-    running.signal(Signal::SIGINT);
-    let ended = running.end();
-    assert_eq!(
-        (ended.code, &results(&ended)["interrupted"]),
-        (Some(130), &Value::Bool(true)),
-        "{}",
-        ended.err
-    );
-    assert_none_is_left("interrupted");
-}
-
-#[test]
-fn one_who_is_killed_leaves_no_process_behind() {
-    let running = start_and_see("killed");
-    running.signal(Signal::SIGKILL);
-    running.end();
-    assert_none_is_left("killed");
-}
-
-#[test]
-fn a_server_that_is_killed_ends_it_at_once_and_nothing_is_said_of_its_memory() {
-    let name = "server-killed";
-    let running = start_and_see(name);
-    let (server, _) =
-        processes_of(name).into_iter().find(|(_, command)| command.contains(" serve ")).expect("a server");
-    let begun = Instant::now();
-    while fs::read_dir(server.join("fd")).unwrap().count() < 200 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "nobody came");
-        thread::sleep(Duration::from_millis(20));
-    }
-    let pid = server.file_name().and_then(|pid| pid.to_str()?.parse().ok()).unwrap();
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    let killed = Instant::now();
-    let ended = running.end();
-    assert!(killed.elapsed() < Duration::from_secs(15), "{:?}: {}", killed.elapsed(), ended.err);
-    let results = results(&ended);
-    assert_eq!((ended.code, &results["ok"]), (Some(1), &Value::Bool(false)), "{}", ended.err);
-    assert_eq!(results["stopped_by"], "a server ended (signal: 9 (SIGKILL))");
-    assert_eq!(results["rounds"], Value::Array(Vec::new()));
-    assert_none_is_left(name);
-}
-
-/// Starts a long run, and waits until a server and a client are there.
-fn start_and_see(name: &str) -> Running {
-    let running = Running::start(&mut million(name, &["--connections=2000", "--hold=20", "--json"]));
-    let begun = Instant::now();
-    while left_of(name).len() < 3 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", left_of(name));
-        thread::sleep(Duration::from_millis(20));
-    }
-    running
+fn where_nobody_talks_nobody_is_said_to_be_busy_with_it() {
+    let options = ["--connections=100", "--at=100", "--hold=0.2", "--live=0%", "--within=28", "--json"];
+    let results = results(&run(&mut million("nobody-talks", &options)));
+    let plateau = &results["plateaus"][0];
+    assert_eq!((&plateau["talk"]["sent"], &plateau["talking"]), (&0.into(), &Value::Null));
+    assert_eq!((&results["ok"], &plateau["talk"]["latency_us"]["mean"]), (&Value::Bool(true), &Value::Null));
 }
 
 /// As `make million ARGS=..` has it: its own options come first.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use wheelhouse_examples::grouped;
+
 use super::{COMING_DOWN, Conductor};
 use crate::{crew::resident_of, machine::Resident, orders::Order, outcome::Round};
 
@@ -40,7 +42,12 @@ impl Conductor<'_> {
         })
     }
 
+    /// Nothing where nobody came, or where a process is gone or silent: what came back cannot be told then.
     fn come_down(&mut self, opening: Duration) -> Option<Round> {
+        let one = self.crew.clients().iter().position(|client| client.status.open > 0)? as u64;
+        if !self.crew.is_whole() {
+            return None;
+        }
         let (came, height) = (self.crew.open(), resident_of(self.crew.servers()));
         self.progress.stage("closing all but one");
         self.is_cut = false;
@@ -48,28 +55,34 @@ impl Conductor<'_> {
         self.until = self.until.max(Instant::now() + COMING_DOWN.min(self.options.within / 4));
         self.target = 0;
         let begun = Instant::now();
-        let one = self.crew.clients().iter().position(|client| client.status.open > 0)? as u64;
         let order = self.crew.order_clients(|client| Order::Close(u64::from(client == one)));
         self.wait(self.until, |all| all.crew.clients_have_seen(order) && all.crew.open() <= 1);
-        while !self.is_cut && self.count_on_servers() > 1 && Instant::now() < self.until {
+        let mut left = None;
+        while !self.is_cut {
+            left = self.count_on_servers().or(left);
+            if left.is_some_and(|left| left <= 1) {
+                break;
+            }
             self.pause(Duration::from_millis(50));
         }
         let closing = begun.elapsed();
-        if self.crew.servers().iter().any(|server| server.has_ended) {
-            // Its memory went with it: there is nothing to tell of what came back.
+        if self.is_cut || !self.crew.is_whole() {
+            // Cut short, it says nothing of what comes back.
+            if let (Some(why), Some(left)) = (&mut self.stopped_by, left.filter(|left| *left > 1)) {
+                why.push_str(&format!("; the servers still had {} connections", grouped(left)));
+            }
             return None;
         }
-        let staying = self.crew.of_servers("connections");
-        if staying > 1 {
-            self.stop(format!("{staying} connections are left, where one was to stay"));
-        }
+        let staying = left?;
         let after = self.come_back();
+        if !self.crew.is_whole() {
+            return None;
+        }
         let kernel = self.footprint(after, resident_of(self.crew.clients())).kernel;
         let start = self.base.servers;
         Some(Round { connections: came, opening, staying, closing, start, height, after, kernel })
     }
 
-    /// The servers' memory when it falls no more.
     /// What the servers have when they have given nothing back for a while.
     fn come_back(&mut self) -> Resident {
         self.progress.stage("memory comes back");

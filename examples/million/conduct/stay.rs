@@ -16,13 +16,19 @@ use crate::{
 const SPREADING: Duration = Duration::from_secs(120);
 
 impl Conductor<'_> {
-    /// What can be measured while it stays where it is.
-    pub(super) fn measure(&mut self, ramp: Duration, before: u64) -> Plateau {
+    /// What can be measured while it stays where it is; nothing where it does not come to rest.
+    pub(super) fn measure(&mut self, ramp: Duration, before: u64) -> Option<Plateau> {
         let at = self.begun.elapsed();
         let connections = self.crew.open();
         self.settle(connections);
+        if self.is_cut {
+            return None;
+        }
         self.progress.stage(format!("silent, {} connections", grouped(connections)));
         let quiet = self.quiet();
+        if !self.crew.is_whole() {
+            return None;
+        }
         let memory = self.footprint(resident_of(self.crew.servers()), resident_of(self.crew.clients()));
         self.progress.stage("some talk");
         let (talk, talking) = self.talk();
@@ -30,14 +36,14 @@ impl Conductor<'_> {
         self.progress.stage("a word to all");
         let broadcast = if all_came { self.broadcast() } else { None };
         let came = connections.saturating_sub(before);
-        Plateau { connections, at, ramp, came, memory, quiet, talking, talk, broadcast }
+        Some(Plateau { connections, at, ramp, came, memory, quiet, talking, talk, broadcast })
     }
 
     /// Until the servers have as many connections as the clients.
     pub(super) fn settle(&mut self, connections: u64) {
         let until = Instant::now() + SETTLING;
         while !self.is_cut && Instant::now() < until {
-            if self.count_on_servers() == connections {
+            if self.count_on_servers() == Some(connections) {
                 return;
             }
             self.pause(Duration::from_millis(50));
@@ -64,14 +70,17 @@ impl Conductor<'_> {
         let until = Instant::now() + seconds + SETTLING;
         self.wait(until, |all| all.talk.1 == all.crew.clients().len());
         let busy = self.busy_since(meter);
-        (busy.map(|_| std::mem::replace(&mut self.talk.0, Tally::new())), busy)
+        let talk = busy.map(|_| std::mem::replace(&mut self.talk.0, Tally::new()));
+        // Nobody talks for no time.
+        let busy = busy.filter(|_| talk.as_ref().is_some_and(|talk| talk.connections > 0));
+        (talk, busy)
     }
 
     fn broadcast(&mut self) -> Option<Broadcast> {
         let order = self.crew.order_clients(|_| Order::Expect);
         self.wait(Instant::now() + SETTLING, |all| all.crew.clients_have_seen(order));
         let order = self.crew.ask_servers("broadcast");
-        self.wait(Instant::now() + SETTLING, |all| all.crew.servers_have_answered(order));
+        self.wait_for_servers(order);
         let delivered =
             |crew: &Crew| crew.clients().iter().map(|client| client.status.delivered).sum::<u64>();
         self.wait(Instant::now() + SPREADING, |all| delivered(&all.crew) >= all.crew.open());
@@ -89,13 +98,21 @@ impl Conductor<'_> {
         Some(Broadcast { delivered: delivered(&self.crew), took })
     }
 
-    /// What the servers say, summed up; as good as nothing when one does not answer.
-    pub(super) fn count_on_servers(&mut self) -> u64 {
+    /// What the servers say, summed up; nothing when one does not answer, and then it is over.
+    pub(super) fn count_on_servers(&mut self) -> Option<u64> {
         let order = self.crew.ask_servers("status");
-        match self.wait(Instant::now() + SETTLING, |all| all.crew.servers_have_answered(order)) {
-            true => self.crew.of_servers("connections"),
-            false => u64::MAX,
+        self.wait_for_servers(order).then(|| self.crew.of_servers("connections"))
+    }
+
+    fn wait_for_servers(&mut self, order: u64) -> bool {
+        let answered = self.wait(Instant::now() + SETTLING, |all| all.crew.servers_have_answered(order));
+        if !answered
+            && !self.is_cut
+            && let Some(who) = self.crew.find_silent_server(order, SETTLING)
+        {
+            self.cut(who);
         }
+        answered
     }
 
     fn meter(&mut self) -> Meter {

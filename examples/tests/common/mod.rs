@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod crew;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -181,9 +183,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = Some(read_all(child.stdout.take().unwrap()));
-        let err = Some(read_all(child.stderr.take().unwrap()));
+        Running::start_as_it_is(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// Starts one whose outputs go where the command has them go: what is piped is read.
+    pub(crate) fn start_as_it_is(command: &mut Command) -> Running {
+        let mut child = command.spawn().unwrap();
+        let out = child.stdout.take().map(read_all);
+        let err = child.stderr.take().map(read_all);
         Running { child, out, err }
     }
 
@@ -193,9 +200,10 @@ impl Running {
 
     pub(crate) fn end(mut self) -> Ended {
         let code = wait(&mut self.child);
-        let out = self.out.take().unwrap().join().unwrap();
-        let err = self.err.take().unwrap().join().unwrap();
-        Ended { code, out, err }
+        let all = |read: Option<thread::JoinHandle<String>>| {
+            read.map_or(String::new(), |read| read.join().unwrap())
+        };
+        Ended { code, out: all(self.out.take()), err: all(self.err.take()) }
     }
 }
 
