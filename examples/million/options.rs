@@ -10,7 +10,7 @@ use crate::plan::{Transport, Wanted};
 /// As many connections as the machine allows, up to a million and more: what they cost, how fast they come, how long a few
 /// of them that talk wait while the others are silent, and what memory comes back.
 #[derive(Debug, Parser)]
-#[command(name = "million", args_override_self = true)]
+#[command(name = "million")]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -217,15 +217,6 @@ fn where_nobody_talks_nobody_is_said_to_be_busy_with_it() {
     assert_eq!((&results["ok"], &plateau["talk"]["latency_us"]["mean"]), (&Value::Bool(true), &Value::Null));
 }
 
-/// As `make million ARGS=..` has it: its own options come first.
-#[test]
-fn of_an_option_that_is_given_twice_the_last_one_counts() {
-    let ended =
-        run(&mut million("twice", &["--to=ws", "--to=tcp", "--connections=5", "--connections=7", "--plan"]));
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert!(ended.err.contains("asked for    7 connections over tcp"), "{}", ended.err);
-}
-
 #[test]
 fn what_cannot_be_is_told_before_anything_starts() {
     for (options, told) in [

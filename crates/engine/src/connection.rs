@@ -16,6 +16,7 @@ use crate::{
     CloseReason, Detached, Kind, Tag, TimerKind,
     clock::Stamp,
     id::Sequence,
+    linear::Linear,
     outbound::{Outbound, Pace},
     reply::Asked,
     sub_reactor::Contexts,
@@ -495,15 +496,7 @@ impl Inbound {
         match self {
             Inbound::Inline { .. } => 0,
             Inbound::Ring(ring) => ring.capacity(),
-            Inbound::Linear(linear) => linear.bytes.len(),
+            Inbound::Linear(linear) => linear.bytes.size(),
         }
     }
-}
-
-/// A message too large for the read buffer, read straight into storage of its size.
-pub(crate) struct Linear {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) filled: usize,
-    /// How many bytes make it worth while to ask the protocol again.
-    pub(crate) need: usize,
 }

@@ -98,10 +98,9 @@ impl Core {
                 ring.read_into(&mut self.pool, &mut bytes);
                 bytes
             }
-            Inbound::Linear(mut linear) => {
-                self.remove_linear(linear.bytes.len());
-                linear.bytes.truncate(linear.filled);
-                linear.bytes
+            Inbound::Linear(linear) => {
+                self.remove_linear(linear.bytes.size());
+                linear.bytes.into_vec(linear.filled)
             }
         }
     }

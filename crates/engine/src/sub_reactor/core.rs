@@ -26,6 +26,7 @@ use crate::{
     connections::Connections,
     id::Key,
     io::Io,
+    linear::Storage,
     mailbox::Command,
     options::Options,
     outbound::Outbound,
@@ -65,7 +66,7 @@ pub(crate) struct Core {
     /// Where a message of several parts is joined.
     pub(super) joined: Vec<u8>,
     /// Storage of large messages gone by, outside the account, at most [`MUCH`](super::bounds::MUCH) of it.
-    pub(super) spare_linear: Vec<Vec<u8>>,
+    pub(super) spare_linear: Vec<Storage>,
     /// Where what is sent over TLS is sealed.
     pub(super) sealed: Vec<u8>,
     /// The last turn with TLS handshakes, and the time that they took in it.

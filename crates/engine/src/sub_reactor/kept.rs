@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     CloseReason, Kind,
-    connection::{Connection, Flags, Inbound, Linear, Phase},
+    connection::{Connection, Flags, Inbound, Phase},
     id::Key,
+    linear::{Linear, Storage},
 };
 use wheelhouse_ring::Ring;
 
@@ -88,7 +89,7 @@ impl Core {
             self.keep_in_ring(key, rest);
         } else {
             let bytes = self.linear_with(rest, need);
-            if self.make_room(key, bytes.len()) {
+            if self.make_room(key, bytes.size()) {
                 self.put_linear(key, Box::new(Linear { bytes, filled: rest.len(), need }));
             }
         }
@@ -156,10 +157,10 @@ impl Core {
         let is_of_use =
             |c: &&mut Connection| matches!(c.phase, Phase::Open | Phase::Detaching) && !c.is_securing();
         let Some(connection) = self.connections.get_mut(key).filter(is_of_use) else {
-            return self.remove_linear(linear.bytes.len());
+            return self.remove_linear(linear.bytes.size());
         };
         if connection.takes_input() && linear.need > limit + 1 {
-            self.remove_linear(linear.bytes.len());
+            self.remove_linear(linear.bytes.size());
             return self.reset(key, CloseReason::InboundOverflow);
         }
         if !connection.takes_input() {
@@ -189,14 +190,10 @@ impl Core {
             if have > filled && (have >= want || !is_known) {
                 return true;
             }
-            if self.add_linear(want - have) {
-                if let Some(Inbound::Linear(linear)) = self.connections.get_mut(key).map(|c| &mut c.inbound) {
-                    linear.bytes.resize(want, 0);
-                }
-                return true;
-            }
-            if !self.relieve(key, want) {
-                return false;
+            match self.resize_linear(key, want) {
+                true => return true,
+                false if !self.relieve(key, want) => return false,
+                false => {}
             }
         }
     }
@@ -215,14 +212,22 @@ impl Core {
                 return end >= linear.need || is_frames;
             }
             let want = end.max(linear.need.min(2 * end));
-            if self.add_linear(want - have) {
-                if let Some(Inbound::Linear(linear)) = self.connections.get_mut(key).map(|c| &mut c.inbound) {
-                    linear.bytes.resize(want, 0);
-                }
-            } else if !self.relieve(key, want) {
+            if !self.resize_linear(key, want) && !self.relieve(key, want) {
                 return false;
             }
         }
+    }
+
+    /// Makes room for so many bytes, if the account has so much.
+    fn resize_linear(&mut self, key: Key, want: usize) -> bool {
+        let Some(Inbound::Linear(linear)) = self.connections.get(key).map(|c| &c.inbound) else {
+            return true;
+        };
+        let fits = self.add_linear(Storage::size_of(want) - linear.bytes.size());
+        if fits && let Some(Inbound::Linear(linear)) = self.connections.get_mut(key).map(|c| &mut c.inbound) {
+            linear.bytes.grow(want, linear.filled);
+        }
+        fits
     }
 
     /// Whether a large message lacks so little that one more read may make it whole.
@@ -237,8 +242,8 @@ impl Core {
 
     /// Storage that begins with these bytes: of an earlier message that was no larger than this one will be, where there is
     /// some, for fresh memory costs more than all that is done with it.
-    fn linear_with(&mut self, rest: &[u8], need: usize) -> Vec<u8> {
-        let fits = |bytes: &Vec<u8>| (rest.len()..=need).contains(&bytes.len());
+    fn linear_with(&mut self, rest: &[u8], need: usize) -> Storage {
+        let fits = |bytes: &Storage| (rest.len()..=need).contains(&bytes.len());
         match self.spare_linear.iter().rposition(fits) {
             Some(at) => {
                 // The last one used is still in the cache.
@@ -246,14 +251,14 @@ impl Core {
                 bytes[..rest.len()].copy_from_slice(rest);
                 bytes
             }
-            None => rest.to_vec(),
+            None => Storage::beginning_with(rest, rest.len()),
         }
     }
 
     /// Takes a large message's storage out of the account, and keeps it for the next one.
-    pub(super) fn recycle_linear(&mut self, bytes: Vec<u8>) {
-        let spare: usize = self.spare_linear.iter().map(Vec::len).sum();
-        if bytes.len() > LARGE && spare + bytes.len() <= MUCH {
+    pub(super) fn recycle_linear(&mut self, bytes: Storage) {
+        let spare: usize = self.spare_linear.iter().map(Storage::size).sum();
+        if bytes.len() > LARGE && spare + bytes.size() <= MUCH {
             self.spare_linear.push(bytes);
         }
     }
@@ -268,7 +273,7 @@ impl Core {
         match std::mem::replace(&mut connection.inbound, Inbound::EMPTY) {
             Inbound::Inline { .. } => {}
             Inbound::Ring(mut ring) => ring.clear(&mut self.pool),
-            Inbound::Linear(linear) => self.remove_linear(linear.bytes.len()),
+            Inbound::Linear(linear) => self.remove_linear(linear.bytes.size()),
         }
     }
 }

@@ -408,7 +408,7 @@ impl<H: Handler> Stage<H> {
             linear.filled = offered.end;
             return self.core.put_linear(key, linear);
         }
-        self.core.remove_linear(linear.bytes.len());
+        self.core.remove_linear(linear.bytes.size());
         let frame = &linear.bytes[..linear.filled];
         if !offered.is_all() {
             self.core.keep(key, offered.left(frame, true), buffer.size());

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use crate::transport::Session as TlsSession;
+use crate::{
+    place::{self, SLACK},
+    transport::Session as TlsSession,
+};
 
 /// The reactor's read buffer, with head-room: what a connection kept is moved in front of what it reads next, so that a
 /// protocol always sees one slice.
@@ -22,8 +25,11 @@ pub(crate) struct ReadBuffer {
 impl ReadBuffer {
     /// As much head-room as there is room to read, and for a record of TLS that is not whole.
     pub(crate) fn new(size: usize) -> Self {
-        let body = size + TlsSession::MAX_LONG_HANDSHAKE;
-        ReadBuffer { bytes: vec![0; body + size], body, end: body + size, scratch: Vec::new() }
+        let head_room = size + TlsSession::MAX_LONG_HANDSHAKE;
+        let mut bytes = vec![0; head_room + SLACK + size];
+        let body = head_room + place::lead(&bytes[head_room..]);
+        bytes.truncate(body + size);
+        ReadBuffer { bytes, body, end: body + size, scratch: Vec::new() }
     }
 
     /// Room to read.

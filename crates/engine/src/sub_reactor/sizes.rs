@@ -11,8 +11,9 @@ use super::{Contexts, core::Doomed, cork::CORK, due::Due};
 use crate::{
     ConnId, TimerKind,
     clock::Stamp,
-    connection::{Connection, Dialling, Extras, Flags, Inbound, Linear, Peer, Phase, Secure, UnderWay},
+    connection::{Connection, Dialling, Extras, Flags, Inbound, Peer, Phase, Secure, UnderWay},
     id::Sequence,
+    linear::Linear,
     options::Options,
     outbound::Outbound,
     sync::{AtomicU32, AtomicU64, OnceLock},
