@@ -99,7 +99,8 @@ impl FromStr for Address {
                 .map(Address::Inherited)
                 .map_err(|_| bad("expected `inherited:N`, N counted from 0")),
             _ => Err(bad(&format!(
-                "unknown scheme `{scheme}`; expected tcp://host:port, unix:/path, unix:@name or inherited:N"
+                "unknown scheme `{scheme}`; expected tcp://host:port, unix:/path, unix:@name or inherited:N; a listener and \
+                 who dials know tls://, ws:// and wss:// too"
             ))),
         }
     }

@@ -130,7 +130,8 @@ impl Builder {
 
     /// Connections accepted from one address; beyond them new ones are closed at once. An IPv4 address counts by itself, an
     /// IPv6 address with its /64 network; of a client behind a proxy
-    /// ([`Listener::proxy_protocol`]) its own counts. The counting takes memory for connected addresses only. Unbounded by
+    /// ([`Listener::proxy_protocol`]) its own counts, and none where the proxy speaks for itself or does not say for whom (`LOCAL`,
+    /// `UNKNOWN`). The counting takes memory for connected addresses only. Unbounded by
     /// default; 1 to 4,294,967,295.
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.options.max_per_address = Some(connections);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mio::{Events, Token};
-use wheelhouse_wheel::Progress;
+use wheelhouse_wheel::{Progress, Wheel};
 
 mod account;
 mod begin;
@@ -120,6 +120,8 @@ impl<H: Handler> SubReactor<H> {
         self.stage.call_reactor(|handler, reactor| handler.on_stop(reactor));
         let core = &self.stage.core;
         core.shared.reactors[core.id.index()].close();
+        // What was still to come due never does.
+        self.stage.core.wheel = Wheel::new(self.stage.core.clock.tick());
         self.stage.core.publish();
     }
 
