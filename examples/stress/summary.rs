@@ -36,7 +36,7 @@ impl Summary {
     /// Of the time under load alone: what came back while the rest was drained is left out. Nothing where there was no load.
     pub(crate) fn messages_per_second(&self) -> Option<f64> {
         let answered: u64 = self.tally.series.iter().sum();
-        (!self.ran.is_zero()).then(|| answered as f64 / self.ran.as_secs_f64())
+        (!self.ran.is_zero() && self.tally.opened > 0).then(|| answered as f64 / self.ran.as_secs_f64())
     }
 
     pub(crate) fn what_latency_is(&self) -> &'static str {

@@ -29,6 +29,10 @@ impl Conductor<'_> {
                 return rounds;
             }
             opening = self.climb_once_more();
+            if self.crew.open() <= 1 {
+                // Nobody came again: that is no round.
+                return rounds;
+            }
         }
     }
 
