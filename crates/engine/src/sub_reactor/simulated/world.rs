@@ -253,6 +253,7 @@ impl World {
             self.stale += u64::from(core.connections.id(id.key()) != Some(id));
             self.reactor.stage.serve(id, ready.told(), &mut self.reactor.buffer);
         }
+        self.ring();
         let goes_on = self.reactor.work();
         self.has_stopped = !goes_on;
         let is_idle = !had_events && was_due && before == self.progress();
