@@ -383,7 +383,7 @@ impl Core {
         }
         let out = std::mem::take(&mut self.sealed);
         let _ = match goes_on {
-            true => self.write_sealed(key, &out),
+            true => self.write_sealed(key, &out, 0),
             false => self.enqueue_sealed(key, Body::Borrowed(&out)),
         };
         self.sealed = out;
@@ -436,11 +436,12 @@ impl Core {
         sent
     }
 
-    /// Seals what was gathered, with what follows it, and writes it; what the kernel does not take is queued.
-    pub(super) fn seal_and_write(&mut self, key: Key, pieces: &[&[u8]]) -> Sent {
+    /// Seals what was gathered, with what follows it, and writes it; what the kernel does not take is queued. Of the pieces
+    /// `in_hand` bytes were accepted before.
+    pub(super) fn seal_and_write(&mut self, key: Key, pieces: &[&[u8]], in_hand: usize) -> Sent {
         let mut out = std::mem::take(&mut self.sealed);
         let sent = match self.seal(key, pieces, &mut out) {
-            true => self.write_sealed(key, &out),
+            true => self.write_sealed(key, &out, in_hand),
             false => GONE,
         };
         self.put_back(out);

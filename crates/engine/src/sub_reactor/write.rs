@@ -51,7 +51,8 @@ impl Core {
         let owns_cork = self.cork.owner == Some(key);
         if self.connections.get(key).is_some_and(|c| c.flags.contains(Flags::TLS)) {
             let mut corked = if owns_cork { std::mem::take(&mut self.cork.bytes) } else { Vec::new() };
-            let sent = self.seal_and_write(key, &[&corked, header, body.bytes()]);
+            let in_hand = corked.len();
+            let sent = self.seal_and_write(key, &[&corked, header, body.bytes()], in_hand);
             if owns_cork {
                 corked.clear();
                 self.cork.bytes = corked;
@@ -109,15 +110,20 @@ impl Core {
         }
     }
 
-    /// Writes bytes that are sealed; what the kernel does not take is queued.
-    pub(super) fn write_sealed(&mut self, key: Key, bytes: &[u8]) -> Sent {
+    /// Writes bytes that are sealed; what the kernel does not take is queued. When the connection breaks, `in_hand` accepted
+    /// bytes are lost with it.
+    pub(super) fn write_sealed(&mut self, key: Key, bytes: &[u8], in_hand: usize) -> Sent {
         let Some(connection) = self.connections.get(key) else { return GONE };
         let is_able = matches!(connection.phase, Phase::Handshaking | Phase::Open | Phase::Finishing);
         if connection.outbound.is_some() || !is_able {
-            return self.enqueue_sealed(key, Body::Borrowed(bytes));
+            let queued = self.enqueue_sealed(key, Body::Borrowed(bytes));
+            if queued.is_refused() {
+                self.count_lost(key, in_hand);
+            }
+            return queued;
         }
         let written = self.io.send(connection, bytes);
-        match self.wrote(key, written, 0) {
+        match self.wrote(key, written, in_hand) {
             None => GONE,
             Some(n) if n == bytes.len() => Sent::Accepted,
             Some(n) => {
@@ -195,7 +201,7 @@ impl Core {
 
     fn flush_sealed_cork(&mut self, key: Key) {
         let mut corked = std::mem::take(&mut self.cork.bytes);
-        let sent = self.seal_and_write(key, &[&corked]);
+        let sent = self.seal_and_write(key, &[&corked], corked.len());
         if !sent.is_refused() && self.connections.get(key).is_some_and(|c| c.outbound.is_some()) {
             self.pause_above_high(key);
         }
@@ -220,12 +226,17 @@ impl Core {
     /// Queues bytes that were accepted before: when the connection has to give way they count as unsent.
     fn enqueue_accepted(&mut self, key: Key, bytes: &[u8]) -> Sent {
         let queued = self.enqueue_sealed(key, Body::Borrowed(bytes));
-        if queued.is_refused()
-            && let Some(doomed) = self.doomed.iter_mut().rev().find(|doomed| doomed.key == key)
-        {
-            doomed.unsent += bytes.len() as u64;
+        if queued.is_refused() {
+            self.count_lost(key, bytes.len());
         }
         queued
+    }
+
+    /// So many bytes that were accepted are lost with a connection that is over: they count as unsent.
+    fn count_lost(&mut self, key: Key, bytes: usize) {
+        if let Some(doomed) = self.doomed.iter_mut().rev().find(|doomed| doomed.key == key) {
+            doomed.unsent += bytes as u64;
+        }
     }
 
     /// Puts a reference into the queue. The bytes count as the connection's storage, for it may be the last to hold them; a

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
+    os::fd::BorrowedFd,
     rc::Rc,
     time::Instant,
 };
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     Action, Closed, Conn, ConnId, Control, Handler, Input, Message, Poster, Reactor, ReactorId, Reply,
-    Request, TimerKind, connection::Flags, panics::panic_message,
+    Request, Tag, TimerKind, connection::Flags, panics::panic_message,
 };
 
 pub(super) struct Actor {
@@ -336,6 +337,10 @@ impl Handler for Actor {
         if !panic.is::<Wanted>() {
             model.fail_at_large(format!("a panic that nobody wanted: {}", panic_message(panic)));
         }
+    }
+
+    fn on_ready(&mut self, reactor: &mut Reactor<'_>, watched: Tag, _: BorrowedFd<'_>) {
+        self.meet_bell(reactor, watched);
     }
 
     fn on_reactor_timer(&mut self, reactor: &mut Reactor<'_>, timer: TimerKind) {

@@ -44,6 +44,9 @@ pub(super) enum Deed {
     HandleAdopt,
     /// Answers a request that was put off.
     Answer,
+    /// Has a descriptor watched, and closes those with a tag.
+    Watch,
+    Unwatch,
     /// From here on something is lost by it.
     Idle,
     Close,
@@ -89,6 +92,8 @@ impl Deed {
         Deed::Adopt,
         Deed::HandleAdopt,
         Deed::Answer,
+        Deed::Watch,
+        Deed::Unwatch,
         Deed::Idle,
         Deed::Close,
         Deed::HandleClose,

@@ -249,6 +249,7 @@ impl Actor {
             Deed::FinishAll => self.finish_all(reactor),
             Deed::Adopt | Deed::HandleAdopt => self.adopt(reactor, deed),
             Deed::Answer => self.answer_late(),
+            Deed::Watch | Deed::Unwatch => self.watch(reactor, deed),
             _ => return false,
         }
         true

@@ -151,9 +151,10 @@ pub(super) fn settle_accounts(model: &mut Model, index: usize, socket: &mut Sock
     outcome = outcome.and(parting::check_last_words(record, end, plan, socket, model.is_stopping));
     let asked = record.was_closed || record.was_reset;
     let is_graceful = match end.reason {
-        CloseReason::Peer { code: None } if record.is_secure() => plan.is_gentle && end.opened && !asked,
-        CloseReason::Peer { code: None } | CloseReason::Local => end.opened && !asked,
+        CloseReason::Local => end.opened && !asked,
+        CloseReason::Peer { code: None } if !record.is_secure() => end.opened && !asked,
         // What cuts these short does not change the reason.
+        CloseReason::Peer { code: None } if !end.opened => false,
         CloseReason::Protocol | CloseReason::Peer { .. } => plan.is_gentle && !asked && !model.is_stopping,
         _ => false,
     };

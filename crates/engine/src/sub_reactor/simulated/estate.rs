@@ -166,7 +166,9 @@ pub(super) fn begin_anew(
         (socket.read_now, socket.greatest_read) = (read_now, greatest);
     }
     let old = &mut model.records[from];
-    let intake = old.intake.pass_on(random.one_in(2));
+    // What is on hold since the framing changed would be cut by another one than its own.
+    let is_cut_otherwise = old.kind.turns.is_none() && old.script.turn == Some(old.intake.taken());
+    let intake = old.intake.pass_on(random.one_in(2) || is_cut_otherwise);
     let unread = intake.unread(socket.read).to_vec();
     let mut kind = drawn_from(&old.kind, plan, random);
     if kind.wire == Wire::Joined {
@@ -310,7 +312,7 @@ thread_local! {
 }
 
 /// A real socket's descriptor, which stands for one in memory: nothing is read from it or written to it.
-fn carrier(is_unix: bool) -> OwnedFd {
+pub(super) fn carrier(is_unix: bool) -> OwnedFd {
     match is_unix {
         true => UNIX.with(|(ours, _)| ours.try_clone().expect("a descriptor").into()),
         false => TCP.with(|(ours, _)| ours.try_clone().expect("a descriptor").into()),

@@ -20,6 +20,7 @@
 mod actor;
 mod afar;
 mod arrivals;
+mod bells;
 mod crowd;
 mod crowds;
 mod deed;

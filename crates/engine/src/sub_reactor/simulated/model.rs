@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    bells::Bells,
     draining::Drain,
     ear::Ear,
     estate::{Estate, Fate},
@@ -55,6 +56,7 @@ pub(super) struct Model {
     /// Taken out, and not put in again.
     pub(super) estates: Vec<Estate>,
     pub(super) drain: Option<Drain>,
+    pub(super) bells: Bells,
     /// Sessions that could not be made, at most.
     pub(super) sessions_failed: usize,
     /// Accepted from a proxy, and shed when the client was known.

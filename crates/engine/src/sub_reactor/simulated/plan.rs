@@ -62,7 +62,7 @@ pub(super) struct Kind {
 /// Whoever comes from here is a proxy, where the listener knows proxies.
 const PROXIES: &str = "10.9.0.0/16";
 /// One of so many worlds has TLS: its handshakes take as long as all else does.
-const SECURE: usize = 10;
+const SECURE: usize = 6;
 /// In ms.
 const AN_HOUR: u64 = 60 * 60 * 1000;
 const KIB: usize = 1 << 10;

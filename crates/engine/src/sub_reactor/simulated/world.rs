@@ -253,6 +253,7 @@ impl World {
             self.stale += u64::from(core.connections.id(id.key()) != Some(id));
             self.reactor.stage.serve(id, ready.told(), &mut self.reactor.buffer);
         }
+        self.ring();
         self.reactor.has_more_events = !self.events.is_empty();
         self.reactor.looks += u64::from(self.events.is_empty() && !self.kernel.borrow().has_events());
         let goes_on = self.reactor.work();
