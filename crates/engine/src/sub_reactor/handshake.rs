@@ -21,12 +21,12 @@ impl<H: Handler> Stage<H> {
             Ok(read) => read,
             Err(step) => return step,
         };
-        let (key, size) = (id.key(), buffer.size());
+        let (key, most) = (id.key(), buffer.most());
         let (frame, _) = buffer.frame(kept, n);
         let len = match proxy_protocol::parse(frame) {
             Ok(Header::Incomplete) => {
                 self.core.keep_header(key, frame);
-                return self.after(id, n, size);
+                return self.after(id, n, most);
             }
             Err(error) => return self.refuse_header(key, error),
             Ok(Header::Complete { len, client }) => {
@@ -44,14 +44,14 @@ impl<H: Handler> Stage<H> {
             if !span.is_empty() {
                 self.offer_handshake(id, span, buffer);
             }
-            return self.after(id, n, size);
+            return self.after(id, n, most);
         }
         self.core.finish_handshake(key);
         self.open(id);
         // `open` has served the connection as a batch of its own; this one goes on.
         self.core.cork(key);
         self.offer_part(id, buffer.body() - kept + len..buffer.body() + n, true, buffer);
-        self.after(id, n, size)
+        self.after(id, n, most)
     }
 
     /// Reads what comes before `on_open`: how much was kept, and is in front of it now, and how much came.
