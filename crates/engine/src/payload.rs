@@ -25,16 +25,26 @@ pub struct Payload<'a> {
 #[derive(Clone, Debug)]
 pub(crate) enum Body<'a> {
     Borrowed(&'a [u8]),
+    /// A message that came, as a server's frame: its header has so many bytes.
+    Turned(&'a [u8], u8),
     Shared(Bytes),
     /// A broadcast's, which its reactor's account of buffer memory holds once for all queues.
     Counted(Bytes),
 }
 
-impl Body<'_> {
-    #[inline]
+impl<'a> Body<'a> {
+    fn without_header(self) -> Self {
+        match self {
+            Body::Turned(frame, header) => Body::Borrowed(&frame[usize::from(header)..]),
+            body => body,
+        }
+    }
+
+    #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Body::Borrowed(bytes) => bytes,
+            Body::Turned(frame, header) => &frame[usize::from(*header)..],
             Body::Shared(bytes) | Body::Counted(bytes) => bytes,
         }
     }
@@ -62,6 +72,7 @@ impl<'a> Payload<'a> {
     /// ```
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
+        self.body = self.body.without_header();
         self
     }
 
@@ -84,6 +95,7 @@ impl<'a> Payload<'a> {
     }
 
     /// Its bytes, without the protocol's framing.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.body.bytes()
     }
@@ -99,7 +111,12 @@ impl<'a> Payload<'a> {
     }
 
     pub(crate) fn into_body(self) -> Body<'a> {
-        self.body
+        self.body.without_header()
+    }
+
+    /// What it is as a server's frame that is not compressed, where that lies ready.
+    pub(crate) fn as_frame(&self) -> Option<&'a [u8]> {
+        if let Body::Turned(frame, _) = self.body { Some(frame) } else { None }
     }
 
     pub(crate) fn body(&self) -> &Body<'a> {

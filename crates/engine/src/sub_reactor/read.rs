@@ -70,6 +70,10 @@ impl<H: Handler> Stage<H> {
                 // Its storage is in the cache now, and would not be after all others'.
                 budget = 0;
             } else {
+                if budget == 0 {
+                    // All of a large message was there.
+                    buffer.widen();
+                }
                 self.core.put_ready(id.key());
                 break;
             }
@@ -87,7 +91,8 @@ impl<H: Handler> Stage<H> {
                 false => self.read_specially(id, buffer),
             };
         }
-        let room = buffer.room();
+        let cut = connection.flags & Flags::CUT;
+        let room = buffer.room_for(cut.contains(Flags::FRAMES));
         let size = room.len();
         let n = match core.io.receive(connection, room) {
             Ok(n) if n > 0 => n,
@@ -95,7 +100,6 @@ impl<H: Handler> Stage<H> {
         };
         connection.last_activity = core.clock.stamp();
         core.stats.bytes_in += n as u64;
-        let cut = connection.flags & Flags::CUT;
         let kept =
             if connection.inbound.is_empty() { 0 } else { core.move_kept(id.key(), buffer.body(), buffer) };
         let (frame, scratch) = buffer.frame(kept, n);
@@ -108,7 +112,9 @@ impl<H: Handler> Stage<H> {
             self.offer(id, cut, frame, scratch)
         };
         if !offered.is_all() {
-            self.core.keep(id.key(), offered.left(frame, kept == 0), size);
+            let ordinary = self.core.options().read_buffer;
+            self.core.keep(id.key(), offered.left(frame, kept == 0), ordinary);
+            buffer.narrow();
         }
         self.after(id, n, size)
     }

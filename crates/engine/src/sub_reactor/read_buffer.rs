@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::kept::LITTLE;
 use crate::{
     place::{self, SLACK},
     transport::Session as TlsSession,
@@ -11,32 +12,55 @@ use crate::{
 /// protocol always sees one slice.
 ///
 /// ```text
-/// | head-room ........ [kept] | [read] ............. |
+/// | head-room ........ [kept] | [read] ............. | more, for a large message |
 ///                      ^------frame------^
 /// ```
+///
+/// While large messages come whole they are read with one call: their parts need not be put together.
 pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     body: usize,
+    size: usize,
+    /// Where what can be read at once ends: of frames the second one.
+    ends: [usize; 2],
     scratch: Vec<u8>,
 }
 
 impl ReadBuffer {
-    /// As much head-room as there is room to read, and for a record of TLS that is not whole.
+    /// As much head-room as there is room to read, and for a record of TLS that is not whole. What is never written to takes no
+    /// memory.
     pub(crate) fn new(size: usize) -> Self {
         let head_room = size + TlsSession::MAX_LONG_HANDSHAKE;
-        let mut bytes = vec![0; head_room + SLACK + size];
+        let mut bytes = vec![0; head_room + SLACK + size + LITTLE];
         let body = head_room + place::lead(&bytes[head_room..]);
-        bytes.truncate(body + size);
-        ReadBuffer { bytes, body, scratch: Vec::new() }
+        bytes.truncate(body + size + LITTLE);
+        ReadBuffer { bytes, body, size, ends: [body + size; 2], scratch: Vec::new() }
     }
 
     pub(super) fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.body..]
+        &mut self.bytes[self.body..self.body + self.size]
     }
 
-    /// How much can be read at once.
+    /// The same for bytes that are cut as frames, or not.
+    #[inline]
+    pub(super) fn room_for(&mut self, is_frames: bool) -> &mut [u8] {
+        &mut self.bytes[self.body..self.ends[usize::from(is_frames)]]
+    }
+
+    /// A large message was there when it was read: the next one may be too.
+    pub(super) fn widen(&mut self) {
+        self.ends[1] = self.bytes.len();
+    }
+
+    /// Something of what was read had to be kept: the less of it the better.
+    pub(super) fn narrow(&mut self) {
+        self.ends[1] = self.ends[0];
+    }
+
+    /// How much is read at once, but for large messages; what is kept is no more.
+    #[inline]
     pub(super) fn size(&self) -> usize {
-        self.bytes.len() - self.body
+        self.size
     }
 
     /// Where what is read begins.
@@ -63,5 +87,28 @@ impl ReadBuffer {
     #[inline]
     pub(super) fn frame(&mut self, kept: usize, read: usize) -> (&mut [u8], &mut Vec<u8>) {
         (&mut self.bytes[self.body - kept..self.body + read], &mut self.scratch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_begins_at_the_place_in_a_page_whatever_the_size() {
+        for size in [1024, 65_536, 100_000] {
+            let mut buffer = ReadBuffer::new(size);
+            assert_eq!(place::lead(buffer.room()), 0);
+            assert_eq!((buffer.room().len(), buffer.size()), (size, size));
+        }
+    }
+
+    #[test]
+    fn there_is_more_room_for_frames_only_and_only_until_something_is_left() {
+        let mut buffer = ReadBuffer::new(1024);
+        buffer.widen();
+        assert_eq!((buffer.room_for(false).len(), buffer.room_for(true).len()), (1024, 1024 + LITTLE));
+        buffer.narrow();
+        assert_eq!(buffer.room_for(true).len(), 1024);
     }
 }
