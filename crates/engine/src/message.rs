@@ -15,10 +15,10 @@ use crate::{Kind, Payload, payload::Body};
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     kind: Kind,
-    /// A header, where it lies behind one, and its bytes.
-    frame: &'a [u8],
-    header: u8,
+    body: &'a [u8],
     is_utf8: bool,
+    /// The same as a server's frame, where it lies ready to be sent.
+    frame: Option<&'a [u8]>,
 }
 
 impl<'a> Message<'a> {
@@ -31,17 +31,17 @@ impl<'a> Message<'a> {
     /// assert_eq!((login.kind().number(), login.bytes()), (Some(7), &b"Ann"[..]));
     /// ```
     pub fn new(kind: Kind, body: &'a [u8]) -> Self {
-        Message { kind, frame: body, header: 0, is_utf8: false }
+        Message { kind, body, is_utf8: false, frame: None }
     }
 
     /// One that a protocol has looked at: text is UTF-8.
     pub(crate) fn decoded(kind: Kind, body: &'a [u8], is_utf8: bool) -> Self {
-        Message { kind, frame: body, header: 0, is_utf8 }
+        Message { kind, body, is_utf8, frame: None }
     }
 
-    /// The same of one that lies behind its header, as a server sends it.
+    /// The same of one that lies behind its header, ready to be sent.
     pub(crate) fn turned(kind: Kind, frame: &'a [u8], header: usize, is_utf8: bool) -> Self {
-        Message { kind, frame, header: header as u8, is_utf8 }
+        Message { kind, body: &frame[header..], is_utf8, frame: Some(frame) }
     }
 
     /// A message of bytes.
@@ -56,7 +56,7 @@ impl<'a> Message<'a> {
 
     /// Its bytes, without the protocol's framing.
     pub fn bytes(&self) -> &'a [u8] {
-        &self.frame[usize::from(self.header)..]
+        self.body
     }
 
     /// Its bytes as text, if they are UTF-8; each call looks at all of them.
@@ -68,7 +68,7 @@ impl<'a> Message<'a> {
     /// assert_eq!(Message::binary(b"h\xe9llo").text(), None);
     /// ```
     pub fn text(&self) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes()).ok()
+        std::str::from_utf8(self.body).ok()
     }
 
     /// A copy of it that can go to another thread.
@@ -83,16 +83,12 @@ impl<'a> Message<'a> {
     /// assert_eq!(elsewhere.join().expect("no panic"), (Kind::TEXT, 5));
     /// ```
     pub fn to_payload(&self) -> Payload<'static> {
-        Payload::new(self.kind, self.is_utf8, Body::Shared(Bytes::copy_from_slice(self.bytes())))
+        Payload::new(self.kind, self.is_utf8, Body::Shared(Bytes::copy_from_slice(self.body)))
     }
 }
 
 impl<'a> From<Message<'a>> for Payload<'a> {
     fn from(message: Message<'a>) -> Self {
-        let body = match message.header {
-            0 => Body::Borrowed(message.frame),
-            header => Body::Turned(message.frame, header),
-        };
-        Payload::new(message.kind, message.is_utf8, body)
+        Payload::new(message.kind, message.is_utf8, Body::Borrowed(message.body)).with_frame(message.frame)
     }
 }

@@ -20,31 +20,23 @@ pub struct Payload<'a> {
     is_utf8: bool,
     is_incompressible: bool,
     body: Body<'a>,
+    /// The same as a server's frame that is not compressed, where that lies ready.
+    frame: Option<&'a [u8]>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body<'a> {
     Borrowed(&'a [u8]),
-    /// A message that came, as a server's frame: its header has so many bytes.
-    Turned(&'a [u8], u8),
     Shared(Bytes),
     /// A broadcast's, which its reactor's account of buffer memory holds once for all queues.
     Counted(Bytes),
 }
 
-impl<'a> Body<'a> {
-    fn without_header(self) -> Self {
-        match self {
-            Body::Turned(frame, header) => Body::Borrowed(&frame[usize::from(header)..]),
-            body => body,
-        }
-    }
-
-    #[inline(always)]
+impl Body<'_> {
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Body::Borrowed(bytes) => bytes,
-            Body::Turned(frame, header) => &frame[usize::from(*header)..],
             Body::Shared(bytes) | Body::Counted(bytes) => bytes,
         }
     }
@@ -56,7 +48,13 @@ impl<'a> Body<'a> {
 
 impl<'a> Payload<'a> {
     pub(crate) fn new(kind: Kind, is_utf8: bool, body: Body<'a>) -> Self {
-        Payload { kind, is_utf8, is_incompressible: false, body }
+        Payload { kind, is_utf8, is_incompressible: false, body, frame: None }
+    }
+
+    #[inline]
+    pub(crate) fn with_frame(mut self, frame: Option<&'a [u8]>) -> Self {
+        self.frame = frame;
+        self
     }
 
     /// The same bytes as another kind.
@@ -72,7 +70,7 @@ impl<'a> Payload<'a> {
     /// ```
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
-        self.body = self.body.without_header();
+        self.frame = None;
         self
     }
 
@@ -95,7 +93,6 @@ impl<'a> Payload<'a> {
     }
 
     /// Its bytes, without the protocol's framing.
-    #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.body.bytes()
     }
@@ -111,12 +108,12 @@ impl<'a> Payload<'a> {
     }
 
     pub(crate) fn into_body(self) -> Body<'a> {
-        self.body.without_header()
+        self.body
     }
 
-    /// What it is as a server's frame that is not compressed, where that lies ready.
-    pub(crate) fn as_frame(&self) -> Option<&'a [u8]> {
-        if let Body::Turned(frame, _) = self.body { Some(frame) } else { None }
+    #[inline]
+    pub(crate) fn frame(&self) -> Option<&'a [u8]> {
+        self.frame
     }
 
     pub(crate) fn body(&self) -> &Body<'a> {

@@ -208,7 +208,6 @@ impl Core {
             Frame::Raw => match broadcast.payload.body() {
                 Body::Shared(bytes) | Body::Counted(bytes) => Some(self.account.hold(bytes.clone())),
                 Body::Borrowed(bytes) => Some(Bytes::from_static(bytes)),
-                Body::Turned(frame, header) => Some(Bytes::from_static(&frame[usize::from(*header)..])),
             },
             Frame::Frames(_) => opcode_of(&broadcast.payload).map(|opcode| {
                 let mut bytes = Vec::with_capacity(broadcast.payload.bytes().len() + 16);

@@ -184,7 +184,7 @@ impl Core {
             self.cork.bytes.extend_from_slice(payload.bytes());
             return Sent::Accepted;
         }
-        match payload.as_frame() {
+        match payload.frame() {
             // One piece is less work for the kernel than two.
             Some(frame) => self.queue(key, Body::Borrowed(frame)),
             None => self.queue_framed(key, header.bytes(), payload.into_body()),

@@ -213,7 +213,7 @@ impl Core {
         let (bytes, size) = match body {
             Body::Shared(bytes) => (bytes, None),
             Body::Counted(bytes) => (bytes, Some(0)),
-            Body::Borrowed(_) | Body::Turned(..) => return GONE,
+            Body::Borrowed(_) => return GONE,
         };
         let size = size.unwrap_or(bytes.len()) + Outbound::PIECE;
         if !self.make_room(key, size) {
@@ -363,7 +363,6 @@ impl Core {
 fn skip(body: Body<'_>, n: usize) -> Body<'_> {
     match body {
         Body::Borrowed(bytes) => Body::Borrowed(&bytes[n..]),
-        Body::Turned(frame, header) => Body::Borrowed(&frame[usize::from(header) + n..]),
         Body::Shared(bytes) => Body::Shared(bytes.slice(n..)),
         Body::Counted(bytes) => Body::Counted(bytes.slice(n..)),
     }
