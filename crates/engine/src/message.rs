@@ -17,6 +17,8 @@ pub struct Message<'a> {
     kind: Kind,
     body: &'a [u8],
     is_utf8: bool,
+    /// The same as a server's frame, where it lies ready to be sent.
+    frame: Option<&'a [u8]>,
 }
 
 impl<'a> Message<'a> {
@@ -29,12 +31,17 @@ impl<'a> Message<'a> {
     /// assert_eq!((login.kind().number(), login.bytes()), (Some(7), &b"Ann"[..]));
     /// ```
     pub fn new(kind: Kind, body: &'a [u8]) -> Self {
-        Message { kind, body, is_utf8: false }
+        Message { kind, body, is_utf8: false, frame: None }
     }
 
     /// One that a protocol has looked at: text is UTF-8.
     pub(crate) fn decoded(kind: Kind, body: &'a [u8], is_utf8: bool) -> Self {
-        Message { kind, body, is_utf8 }
+        Message { kind, body, is_utf8, frame: None }
+    }
+
+    /// The same of one that lies behind its header, ready to be sent.
+    pub(crate) fn turned(kind: Kind, frame: &'a [u8], header: usize, is_utf8: bool) -> Self {
+        Message { kind, body: &frame[header..], is_utf8, frame: Some(frame) }
     }
 
     /// A message of bytes.
@@ -82,6 +89,6 @@ impl<'a> Message<'a> {
 
 impl<'a> From<Message<'a>> for Payload<'a> {
     fn from(message: Message<'a>) -> Self {
-        Payload::new(message.kind, message.is_utf8, Body::Borrowed(message.body))
+        Payload::new(message.kind, message.is_utf8, Body::Borrowed(message.body)).with_frame(message.frame)
     }
 }

@@ -20,6 +20,8 @@ pub struct Payload<'a> {
     is_utf8: bool,
     is_incompressible: bool,
     body: Body<'a>,
+    /// The same as a server's frame that is not compressed, where that lies ready.
+    frame: Option<&'a [u8]>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +48,13 @@ impl Body<'_> {
 
 impl<'a> Payload<'a> {
     pub(crate) fn new(kind: Kind, is_utf8: bool, body: Body<'a>) -> Self {
-        Payload { kind, is_utf8, is_incompressible: false, body }
+        Payload { kind, is_utf8, is_incompressible: false, body, frame: None }
+    }
+
+    #[inline]
+    pub(crate) fn with_frame(mut self, frame: Option<&'a [u8]>) -> Self {
+        self.frame = frame;
+        self
     }
 
     /// The same bytes as another kind.
@@ -62,6 +70,7 @@ impl<'a> Payload<'a> {
     /// ```
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
+        self.frame = None;
         self
     }
 
@@ -100,6 +109,11 @@ impl<'a> Payload<'a> {
 
     pub(crate) fn into_body(self) -> Body<'a> {
         self.body
+    }
+
+    #[inline]
+    pub(crate) fn frame(&self) -> Option<&'a [u8]> {
+        self.frame
     }
 
     pub(crate) fn body(&self) -> &Body<'a> {

@@ -4,7 +4,7 @@ use crate::head::{Head, Look};
 use crate::mask::turned;
 use crate::plain::Rule;
 use crate::shift::shift;
-use crate::{CloseCode, Opcode, Role, Rules, State, Violation, close_payload, mask, utf8};
+use crate::{CloseCode, Header, Opcode, Role, Rules, State, Violation, close_payload, mask, utf8};
 
 /// What a peer sent.
 ///
@@ -29,6 +29,15 @@ pub enum Event<'a> {
         is_compressed: bool,
         /// Its bytes.
         payload: &'a mut [u8],
+    },
+    /// A message turned around, where [`Pass::turning`] asks for it: a frame as a server sends it, with its payload.
+    Turned {
+        /// Text, and not binary.
+        is_text: bool,
+        /// Bytes of the new header, in front of the payload.
+        header: usize,
+        /// The header, and the payload: unmasked, and UTF-8 if it is text.
+        frame: &'a mut [u8],
     },
     /// To be answered with a pong of the same bytes, 125 at most.
     Ping(&'a [u8]),
@@ -74,6 +83,8 @@ pub struct Pass<'r, 'b> {
     rules: &'r Rules,
     state: State,
     bytes: &'b mut [u8],
+    /// Messages of so many bytes are turned around.
+    turned_from: usize,
     /// Where the joined payload begins.
     base: usize,
     /// Where the frames not looked at begin.
@@ -111,6 +122,7 @@ pub struct Left {
 enum Found {
     Nothing,
     Message { is_text: bool, is_compressed: bool, payload: Range<usize> },
+    Turned { is_text: bool, header: usize, frame: Range<usize> },
     Control(Opcode, Range<usize>),
 }
 
@@ -139,7 +151,31 @@ impl<'r, 'b> Pass<'r, 'b> {
     pub fn new(rules: &'r Rules, state: State, bytes: &'b mut [u8]) -> Self {
         let at = if state.is_over() { bytes.len() } else { state.joined() };
         assert!(at <= bytes.len(), "what was kept begins the slice");
-        Pass { rules, state, bytes, base: 0, at }
+        Pass { rules, state, bytes, turned_from: usize::MAX, base: 0, at }
+    }
+
+    /// Has the server's end turn messages of `from` bytes and more around, those that are whole in one frame and these bytes,
+    /// and not compressed: they come as [`Event::Turned`], and can be sent to a client in one piece.
+    ///
+    /// A server's header is shorter than a client's by the key: there is room for it where that was. Messages of fewer than
+    /// 126 bytes are never turned.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Event, Header, Opcode, Pass, Role, Rules, State, mask};
+    ///
+    /// let rules = Rules { role: Role::Server, max_message: 1024, max_frame: 1024, max_fragments: 16 };
+    /// let mut payload = vec![b'x'; 300];
+    /// mask(&mut payload, *b"key!");
+    /// let mut bytes = [Header::new(Opcode::Text, 300, Some(*b"key!")).bytes(), &payload].concat();
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes).turning(200);
+    /// let Some(Event::Turned { is_text: true, header: 4, frame }) = pass.next()? else { panic!("it is large") };
+    /// assert_eq!(frame, [Header::new(Opcode::Text, 300, None).bytes(), &[b'x'; 300]].concat());
+    /// # Ok::<(), wheelhouse_websocket::Violation>(())
+    /// ```
+    #[inline]
+    pub fn turning(mut self, from: usize) -> Self {
+        self.turned_from = from;
+        self
     }
 
     /// The next event; none when more bytes are needed.
@@ -174,6 +210,9 @@ impl<'r, 'b> Pass<'r, 'b> {
             Found::Message { is_text, is_compressed, payload } => {
                 Ok(Some(Event::Message { is_text, is_compressed, payload: &mut self.bytes[payload] }))
             }
+            Found::Turned { is_text, header, frame } => {
+                Ok(Some(Event::Turned { is_text, header, frame: &mut self.bytes[frame] }))
+            }
             Found::Nothing => Ok(None),
             Found::Control(Opcode::Ping, payload) => Ok(Some(Event::Ping(&self.bytes[payload]))),
             Found::Control(Opcode::Pong, payload) => Ok(Some(Event::Pong(&self.bytes[payload]))),
@@ -183,6 +222,24 @@ impl<'r, 'b> Pass<'r, 'b> {
                 Ok(Some(Event::Close(code, reason)))
             }
         }
+    }
+
+    /// Whether every byte has been used, and nothing of a message is there: [`finish`](Pass::finish) would leave nothing but
+    /// the state of a connection between messages.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::{Pass, Role, Rules, State};
+    ///
+    /// let rules = Rules { role: Role::Client, max_message: 1024, max_frame: 1024, max_fragments: 16 };
+    /// let mut bytes = *b"\x81\x02hi\x81"; // a message, and the first byte of the next one
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes[..4]);
+    /// assert!(pass.next().is_ok_and(|event| event.is_some()) && pass.is_drained());
+    /// let mut pass = Pass::new(&rules, State::new(false), &mut bytes);
+    /// assert!(pass.next().is_ok_and(|event| event.is_some()) && !pass.is_drained());
+    /// ```
+    #[inline]
+    pub fn is_drained(&self) -> bool {
+        self.at == self.bytes.len() && self.state.is_between_messages()
     }
 
     /// Ends the pass, at any time: what is to be kept is moved together.
@@ -200,7 +257,7 @@ impl<'r, 'b> Pass<'r, 'b> {
     /// ```
     #[inline]
     pub fn finish(self) -> Left {
-        let Pass { rules, state, bytes, base, at } = self;
+        let Pass { rules, state, bytes, base, at, .. } = self;
         let to = bytes.len();
         let missing = missing(rules, &state, &bytes[at..]);
         if state.joined == 0 {
@@ -243,6 +300,9 @@ impl<'r, 'b> Pass<'r, 'b> {
                 }
                 self.begin(head);
                 self.join()?;
+                if self.is_to_be_turned(head) {
+                    return Ok(self.turn());
+                }
             }
             if self.state.remaining == 0 && self.state.has(State::FINAL) {
                 return Ok(self.message());
@@ -309,6 +369,26 @@ impl<'r, 'b> Pass<'r, 'b> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the frame that has just been joined is a whole message, and room for a server's header is in front of it.
+    fn is_to_be_turned(&self, head: Head) -> bool {
+        let state = &self.state;
+        let is_whole = state.remaining == 0 && state.has(State::FINAL) && state.fragments == 1;
+        is_whole
+            && head.len >= self.turned_from.max(126)
+            && self.rules.role == Role::Server
+            && !state.has(State::COMPRESSED)
+    }
+
+    /// The message is whole: a new header goes where the old one was.
+    fn turn(&mut self) -> Found {
+        let (len, is_text) = (self.state.joined(), self.state.has(State::TEXT));
+        let header = Header::new(if is_text { Opcode::Text } else { Opcode::Binary }, len, None);
+        let (header, begin) = (header.bytes(), self.base - header.bytes().len());
+        self.bytes[begin..self.base].copy_from_slice(header);
+        self.state.end_message();
+        Found::Turned { is_text, header: header.len(), frame: begin..self.base + len }
     }
 
     /// The message is whole.

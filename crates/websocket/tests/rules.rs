@@ -6,7 +6,7 @@
 mod util;
 
 use util::{BINARY, CLOSE, CONTINUATION, End, FIN, PING, PONG, RSV1, RULES, Seen, TEXT, frame, stream};
-use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, Role, Rules, State};
+use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, Role, Rules, State, mask};
 
 const CLIENT: Rules = Rules { role: Role::Client, ..RULES };
 
@@ -271,4 +271,34 @@ fn a_violation_says_its_rule_and_its_code() {
     let violation = Pass::new(&CLIENT, State::new(false), &mut bytes).next().unwrap_err();
     assert_eq!(violation.code, CloseCode::PROTOCOL);
     assert_eq!(violation.to_string(), "a control frame is longer than 125 bytes (1002)");
+}
+
+#[test]
+fn only_a_whole_large_plain_message_in_one_frame_is_turned_around() {
+    let rules = Rules { role: Role::Server, max_message: 1 << 20, max_frame: 1 << 20, max_fragments: 16 };
+    let frame = |header: Header, len: usize| {
+        let mut payload = vec![b'x'; len];
+        mask(&mut payload, *b"key!");
+        [header.bytes(), &payload].concat()
+    };
+    let whole = |len| frame(Header::new(Opcode::Binary, len, Some(*b"key!")), len);
+    let turned = |bytes: &[u8], has_deflate: bool| {
+        let mut bytes = bytes.to_vec();
+        let mut pass = Pass::new(&rules, State::new(has_deflate), &mut bytes).turning(200);
+        match pass.next() {
+            Ok(Some(Event::Turned { frame, .. })) => Some(frame.to_vec()),
+            _ => None,
+        }
+    };
+    for len in [200, 65_535, 65_536] {
+        let expected = [Header::new(Opcode::Binary, len, None).bytes(), &vec![b'x'; len]].concat();
+        assert_eq!(turned(&whole(len), false), Some(expected), "{len} bytes");
+        assert_eq!(turned(&whole(len)[..len], false), None, "{len} bytes, not all there");
+    }
+    assert_eq!(turned(&whole(199), false), None);
+    let begun = frame(Header::new(Opcode::Binary, 200, Some(*b"key!")).unfinished(), 200);
+    let ended = frame(Header::new(Opcode::Continuation, 200, Some(*b"key!")), 200);
+    assert_eq!(turned(&[begun, ended].concat(), false), None);
+    let compressed = frame(Header::new(Opcode::Binary, 200, Some(*b"key!")).compressed(), 200);
+    assert_eq!(turned(&compressed, true), None);
 }

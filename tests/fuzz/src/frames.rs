@@ -112,6 +112,10 @@ impl From<Event<'_>> for Seen {
             Event::Message { is_text, is_compressed, payload } => {
                 Seen::Message { is_text, is_compressed, payload: payload.to_vec() }
             }
+            Event::Turned { is_text, header, frame } => {
+                let payload = frame[header..].to_vec();
+                Seen::Message { is_text, is_compressed: false, payload }
+            }
             Event::Ping(payload) => Seen::Ping(payload.to_vec()),
             Event::Pong(payload) => Seen::Pong(payload.to_vec()),
             Event::Close(code, reason) => Seen::Close(code.map(|code| code.number()), reason.to_owned()),

@@ -4,7 +4,13 @@ use std::io::{self, ErrorKind};
 
 use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, Plain, Rules, State, Violation, mask};
 
-use super::{Core, bounds::MUCH, read::Offered, send::CONTROL_ROOM, stage::Stage};
+use super::{
+    Core,
+    bounds::MUCH,
+    read::Offered,
+    send::{CONTROL_ROOM, DIRECT},
+    stage::Stage,
+};
 use crate::{
     CloseReason, ConnId, Control, Handler, Kind, Message, Payload, Refusal, Sent,
     connection::{Connection, Flags, Phase},
@@ -61,15 +67,24 @@ impl<H: Handler> Stage<H> {
             return Offered::but(len, len);
         }
         let state = State::from_words(connection.protocol_state);
-        let mut pass = Pass::new(rules, state, frame);
+        let was_between = state.is_between_messages();
+        let mut pass = Pass::new(rules, state, frame).turning(DIRECT);
         let goes_on = |c: &Connection| c.takes_input() && c.profile == profile;
         while self.core.connections.get(key).is_some_and(goes_on) {
             match pass.next() {
                 Ok(Some(Event::Message { is_text, is_compressed: false, payload })) => {
-                    let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
-                    self.offer_message(id, Message::decoded(kind, payload, is_text));
+                    self.offer_message(id, Message::decoded(kind_of(is_text), payload, is_text));
+                    if was_between && pass.is_drained() {
+                        return Offered::all(len);
+                    }
                 }
-                Ok(Some(event)) => self.offer_event(id, event, rules.max_message, scratch),
+                Ok(Some(event)) => {
+                    let is_close = matches!(event, Event::Close(..));
+                    self.offer_event(id, event, rules.max_message, scratch);
+                    if was_between && !is_close && pass.is_drained() {
+                        return Offered::all(len);
+                    }
+                }
                 Ok(None) => break,
                 Err(violation) => self.core.violated_frames(key, violation),
             }
@@ -90,15 +105,15 @@ impl<H: Handler> Stage<H> {
         let control = match event {
             Event::Message { is_text, payload, .. } => {
                 match self.core.inflate(key, is_text, payload, max_message, scratch) {
-                    Ok(()) => {
-                        let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
-                        self.offer_message(id, Message::decoded(kind, scratch, is_text));
-                    }
+                    Ok(()) => self.offer_large(id, Message::decoded(kind_of(is_text), scratch, is_text)),
                     Err(violation) => self.core.violated_frames(key, violation),
                 }
                 scratch.clear();
                 scratch.shrink_to(MUCH);
                 return;
+            }
+            Event::Turned { is_text, header, frame } => {
+                return self.offer_large(id, Message::turned(kind_of(is_text), frame, header, is_text));
             }
             Event::Close(code, _) => return self.core.answer_close(key, code),
             Event::Ping(data) => Control::Ping(data),
@@ -107,6 +122,12 @@ impl<H: Handler> Stage<H> {
         if self.core.tolerates_control(id) {
             self.offer_control(id, control);
         }
+    }
+
+    /// A place of its own for the handler's code: the common way has it inlined.
+    #[inline(never)]
+    fn offer_large(&mut self, id: ConnId, message: Message<'_>) {
+        self.offer_message(id, message);
     }
 }
 
@@ -185,7 +206,11 @@ impl Core {
             return self.send_specially(key, opcode, payload);
         }
         let header = Header::new(opcode, payload.bytes().len(), None);
-        self.queue_framed(key, header.bytes(), payload.into_body())
+        match payload.frame() {
+            // One piece is less work for the kernel than two.
+            Some(frame) => self.queue(key, Body::Borrowed(frame)),
+            None => self.queue_framed(key, header.bytes(), payload.into_body()),
+        }
     }
 
     /// As a client, or compressed.
@@ -212,6 +237,11 @@ const CLOSE_ROOM: usize = 14 + CloseCode::MAX_PAYLOAD;
 /// The most that a message comes to as a frame, compressed or not: zlib adds up to an eighth to what does not get smaller.
 const fn most_deflated(len: usize) -> usize {
     len + len / 8 + 64
+}
+
+#[inline]
+fn kind_of(is_text: bool) -> Kind {
+    if is_text { Kind::TEXT } else { Kind::BINARY }
 }
 
 /// What a payload is as a frame; none when it can be none.

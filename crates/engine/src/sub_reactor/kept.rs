@@ -27,7 +27,7 @@ pub(super) struct Left<'a> {
 const TRICKLE: usize = 4 << 10;
 
 /// What is read of a large message beyond the budget of a turn, at most.
-const LITTLE: usize = 256 << 10;
+pub(super) const LITTLE: usize = 256 << 10;
 
 impl Core {
     /// Moves what the connection kept in front of a place in the buffer; how much it was.

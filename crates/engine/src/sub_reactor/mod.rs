@@ -208,10 +208,10 @@ impl<H: Handler> SubReactor<H> {
                 break;
             }
             if served % PIECE == 0 && self.stage.core.clock.is_past(TURN) {
-                self.buffer.narrow(LATE_ROOM);
+                self.buffer.bind(LATE_ROOM);
             }
         }
-        self.buffer.widen();
+        self.buffer.unbind();
         self.served += served;
         let capacity = self.events.capacity();
         self.has_more_events = served == EVENTS && self.served < capacity;

@@ -62,7 +62,7 @@ impl<H: Handler> Stage<H> {
     /// Reads until the kernel has no more, the connection wants no more, or its budget is spent.
     #[inline]
     pub(super) fn read(&mut self, id: ConnId, buffer: &mut ReadBuffer) {
-        let (is_late, before) = (buffer.is_narrow(), self.core.stats.bytes_in);
+        let (is_late, before) = (buffer.is_bound(), self.core.stats.bytes_in);
         let mut budget = self.core.options().read_budget;
         if is_late {
             budget = budget.min(buffer.most());
@@ -79,6 +79,10 @@ impl<H: Handler> Stage<H> {
                 // Its storage is in the cache now, and would not be after all others'.
                 budget = 0;
             } else {
+                if budget == 0 {
+                    // All of a large message was there.
+                    buffer.widen();
+                }
                 self.core.put_ready(id.key());
                 break;
             }
@@ -106,14 +110,15 @@ impl<H: Handler> Stage<H> {
                 false => self.read_specially(id, buffer),
             };
         }
-        let (size, most) = (buffer.size(), buffer.most());
-        let n = match core.io.receive(connection, buffer.room()) {
+        let cut = connection.flags & Flags::CUT;
+        let room = buffer.room_for(cut.contains(Flags::FRAMES));
+        let most = room.len();
+        let n = match core.io.receive(connection, room) {
             Ok(n) if n > 0 => n,
             other => return self.end_of_input(id, other),
         };
         connection.last_activity = core.clock.stamp();
         core.stats.bytes_in += n as u64;
-        let cut = connection.flags & Flags::CUT;
         let kept =
             if connection.inbound.is_empty() { 0 } else { core.move_kept(id.key(), buffer.body(), buffer) };
         let (frame, scratch) = buffer.frame(kept, n);
@@ -126,7 +131,9 @@ impl<H: Handler> Stage<H> {
             self.offer(id, cut, frame, scratch)
         };
         if !offered.is_all() {
-            self.core.keep(id.key(), offered.left(frame, kept == 0), size);
+            let ordinary = self.core.options().read_buffer;
+            self.core.keep(id.key(), offered.left(frame, kept == 0), ordinary);
+            buffer.narrow();
         }
         self.after(id, n, most)
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// From here on a payload is written from where it lies: a copy would cost more than it saves.
-const DIRECT: usize = 4 << 10;
+pub(super) const DIRECT: usize = 4 << 10;
 
 /// What pings and pongs may take beyond the limit, in bytes: a peer that pings and never reads costs no more.
 pub(super) const CONTROL_ROOM: usize = 4 << 10;

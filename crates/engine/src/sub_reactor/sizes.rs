@@ -7,7 +7,7 @@ use slab::Slab;
 use wheelhouse_ring::Ring;
 use wheelhouse_wheel::{Tick, TimerKey, Wheel};
 
-use super::{Contexts, core::Doomed, cork::CORK, due::Due};
+use super::{Contexts, core::Doomed, cork::CORK, due::Due, kept::LITTLE};
 use crate::{
     ConnId, TimerKind,
     clock::Stamp,
@@ -16,6 +16,7 @@ use crate::{
     linear::Linear,
     options::Options,
     outbound::Outbound,
+    place::SLACK,
     sync::{AtomicU32, AtomicU64, OnceLock},
     transport::Session,
 };
@@ -129,7 +130,7 @@ fn the_page_has_what_a_connection_costs_while_something_is_under_way() {
 fn the_page_has_what_a_reactor_keeps() {
     let options = Options::default();
     assert_eq!(Events::with_capacity(options.event_batch).capacity(), 1024);
-    let read_buffer = 2 * options.read_buffer + Session::MAX_LONG_HANDSHAKE;
+    let read_buffer = 2 * options.read_buffer + Session::MAX_LONG_HANDSHAKE + SLACK + LITTLE;
     let table = 4096 * size_of::<OnceLock<Box<[AtomicU64; 4096]>>>();
     compare(&[
         ("read buffer, with its head-room", read_buffer),

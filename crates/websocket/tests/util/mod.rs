@@ -5,7 +5,7 @@
 
 use std::mem::take;
 
-use wheelhouse_websocket::{Event, Left, Pass, Plain, Role, Rules, State, mask};
+use wheelhouse_websocket::{Event, Header, Left, Opcode, Pass, Plain, Role, Rules, State, mask};
 
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV1: u8 = 0x40;
@@ -86,6 +86,12 @@ impl From<Event<'_>> for Seen {
                 Seen::Text(String::from_utf8(payload.to_vec()).expect("text is UTF-8"))
             }
             Event::Message { payload, .. } => Seen::Binary(payload.to_vec()),
+            Event::Turned { is_text, header, frame } => {
+                let (written, payload) = frame.split_at(header);
+                let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
+                assert_eq!(written, Header::new(opcode, payload.len(), None).bytes());
+                Event::Message { is_text, is_compressed: false, payload: &mut payload.to_vec() }.into()
+            }
             Event::Ping(payload) => Seen::Ping(payload.to_vec()),
             Event::Pong(payload) => Seen::Pong(payload.to_vec()),
             Event::Close(code, reason) => Seen::Close(code.map(|code| code.number()), reason.to_owned()),

@@ -250,14 +250,14 @@ impl World {
         let had_events = slice > 0;
         if self.random.one_in(4) {
             // As in a turn that has lasted long.
-            self.reactor.buffer.narrow(1 + self.random.below(6000));
+            self.reactor.buffer.bind(1 + self.random.below(6000));
         }
         for (id, ready) in self.events.drain(..slice) {
             let core = &self.reactor.stage.core;
             self.stale += u64::from(core.connections.id(id.key()) != Some(id));
             self.reactor.stage.serve(id, ready.told(), &mut self.reactor.buffer);
         }
-        self.reactor.buffer.widen();
+        self.reactor.buffer.unbind();
         self.ring();
         self.reactor.has_more_events = !self.events.is_empty();
         self.reactor.looks += u64::from(self.events.is_empty() && !self.kernel.borrow().has_events());
