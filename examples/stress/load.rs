@@ -1,5 +1,6 @@
 //! The load: one handler per reactor, with its share of the connections.
 
+mod cursor;
 mod say;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 
 use wheelhouse::{Action, CloseReason, Closed, Conn, Handler, Input, Message, Reactor, TimerKind};
 
+use self::cursor::Cursor;
 use crate::{
     client::{Client, Fault, Heard, Wire},
     plan::{Event, Plan, Window},
@@ -67,13 +69,6 @@ enum Stage {
     /// Nothing new is sent but what was due, and what is under way still counts.
     Drain(Window),
     Close,
-}
-
-/// The next message by schedule.
-#[derive(Clone, Copy, Default)]
-struct Cursor {
-    round: u64,
-    client: usize,
 }
 
 /// A connection's place among its reactor's clients.
@@ -470,15 +465,6 @@ impl Handler for Load {
     fn on_stop(&mut self, _: &mut Reactor<'_>) {
         let tally = std::mem::replace(&mut self.tally, Tally::new(0));
         let _ = self.events.send(Event::Stopped(Box::new(tally)));
-    }
-}
-
-impl Cursor {
-    fn advance(&mut self, clients: usize) {
-        self.client += 1;
-        if self.client == clients {
-            *self = Cursor { round: self.round + 1, client: 0 };
-        }
     }
 }
 

@@ -1,27 +1,20 @@
+mod extras;
+mod inbound;
+
 use std::{
-    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
 };
 
 use bitflags::bitflags;
 use mio::Interest;
-use wheelhouse_ring::Ring;
-use wheelhouse_wheel::{Tick, TimerKey};
+use wheelhouse_wheel::TimerKey;
 
-use wheelhouse_websocket::http::Hello;
-
-use crate::{
-    CloseReason, Detached, Kind, Tag, TimerKind,
-    clock::Stamp,
-    id::Sequence,
-    linear::Linear,
-    outbound::{Outbound, Pace},
-    reply::Asked,
-    sub_reactor::Contexts,
-    transport::{Session, TlsClient},
+pub(crate) use self::{
+    extras::{Dialling, Extras, PutOff, Secure, UnderWay, Upgrade},
+    inbound::Inbound,
 };
+use crate::{clock::Stamp, id::Sequence, outbound::Outbound};
 
 /// One connection, as its reactor keeps it. An idle one owns nothing beside these bytes.
 ///
@@ -326,177 +319,4 @@ impl Connection {
 pub(crate) enum Peer {
     V4(Ipv4Addr, u16),
     Other,
-}
-
-/// What few connections have. Those with TLS all have it: what passes is apart.
-#[derive(Default)]
-pub(crate) struct Extras {
-    pub(crate) tag: Tag,
-    pub(crate) peer: Option<Box<SocketAddr>>,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) timers: Vec<(TimerKind, TimerKey)>,
-    /// What seals its bytes.
-    pub(crate) tls: Option<Secure>,
-    /// Its own compression, where it has one.
-    pub(crate) contexts: Option<Box<Contexts>>,
-    /// The subprotocol that was agreed on, where it has no number.
-    pub(crate) subprotocol: Option<Box<str>>,
-    under_way: Option<Box<UnderWay>>,
-}
-
-const _: () = assert!(size_of::<Extras>() <= 152);
-
-/// What a connection has for a while.
-#[derive(Default)]
-pub(crate) struct UnderWay {
-    pub(crate) held: Option<(Kind, Vec<u8>)>,
-    pub(crate) dialling: Option<Dialling>,
-    /// How fast an unfinished message is coming, where a minimum rate is set.
-    pub(crate) pace: Option<Pace>,
-    /// To be called with what is left of the connection when it has been taken out.
-    pub(crate) heir: Option<Box<dyn FnOnce(Detached)>>,
-    /// Why it is closing gracefully, where that is more than `Local`.
-    pub(crate) closing: Option<(CloseReason, Option<io::Error>)>,
-    /// The WebSocket that is being asked for.
-    pub(crate) upgrade: Option<Box<Upgrade>>,
-}
-
-impl Extras {
-    pub(crate) fn under_way(&mut self) -> &mut UnderWay {
-        self.under_way.get_or_insert_with(Box::default)
-    }
-
-    /// Bytes that the allocator gets back with them, about.
-    pub(crate) fn weight(&self) -> usize {
-        let session = self.tls.as_ref().map_or(0, |_| Session::ABOUT);
-        let contexts = self.contexts.as_ref().map_or(0, |_| Contexts::ABOUT);
-        size_of::<Extras>() + session + contexts
-    }
-
-    fn is_idle(&self) -> bool {
-        let Extras { tag, peer, idle, timers, tls, contexts, subprotocol, under_way } = self;
-        let has_own = *tag != Tag::default() || peer.is_some() || idle.is_some() || !timers.is_empty();
-        let has_socket = tls.is_some() || contexts.is_some() || subprotocol.is_some();
-        !(has_own || has_socket || under_way.is_some())
-    }
-}
-
-impl UnderWay {
-    fn is_over(&self) -> bool {
-        let UnderWay { held, dialling, pace, heir, closing, upgrade } = self;
-        let is_coming = held.is_some() || dialling.is_some() || pace.is_some() || upgrade.is_some();
-        !(is_coming || heir.is_some() || closing.is_some())
-    }
-}
-
-/// A connection's TLS.
-pub(crate) struct Secure {
-    pub(crate) session: Session,
-    /// Ciphertext of a record that is not whole yet.
-    pub(crate) left: Vec<u8>,
-    /// When a handshake in mid-life began.
-    pub(crate) since: Option<Stamp>,
-    /// What it waits for before it is served again: handshakes have a budget.
-    pub(crate) put_off: PutOff,
-    /// `close_notify` came.
-    pub(crate) is_closed: bool,
-    /// It failed, and an alert said why: nothing follows that (RFC 8446, 6.2).
-    pub(crate) is_broken: bool,
-}
-
-impl Secure {
-    /// Whether its bytes are messages', and nothing has to be thought of before they are read.
-    #[inline]
-    fn is_at_ease(&self) -> bool {
-        self.put_off == PutOff::No && !self.is_closed && !self.session.is_handshaking()
-    }
-}
-
-/// A step of a handshake that waits for its turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum PutOff {
-    #[default]
-    No,
-    /// What came is in the kernel.
-    Unread,
-    /// It has been read, and is among what is left.
-    Unopened,
-}
-
-/// A WebSocket's handshake under way.
-pub(crate) enum Upgrade {
-    /// The server's end: the handler has put its answer off until then.
-    Asked(Asked, Tick),
-    /// The client's: what is asked for, the nonce in it, and whether it holds a place for contexts of its own.
-    Hello(Hello, [u8; 16], bool),
-}
-
-/// A connection on its way out.
-pub(crate) struct Dialling {
-    pub(crate) deadline: Tick,
-    pub(crate) from: Option<SocketAddr>,
-    /// The addresses not tried yet, last first.
-    pub(crate) left: Vec<SocketAddr>,
-    /// How to seal what is sent, where that is wanted.
-    pub(crate) tls: Option<TlsClient>,
-}
-
-/// Input that was read and that nobody could use yet.
-pub(crate) enum Inbound {
-    Inline { len: u8, bytes: [u8; Inbound::INLINE] },
-    Ring(Ring),
-    Linear(Box<Linear>),
-}
-
-const _: () = assert!(size_of::<Inbound>() == 16);
-
-impl Inbound {
-    /// A message's first few bytes need no storage beside the connection.
-    pub(crate) const INLINE: usize = 14;
-    pub(crate) const EMPTY: Inbound = Inbound::Inline { len: 0, bytes: [0; Inbound::INLINE] };
-
-    /// At most [`INLINE`](Inbound::INLINE) bytes.
-    pub(crate) fn inline(few: &[u8]) -> Inbound {
-        let mut bytes = [0; Inbound::INLINE];
-        bytes[..few.len()].copy_from_slice(few);
-        Inbound::Inline { len: few.len() as u8, bytes }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Inbound::Inline { len, .. } => usize::from(*len),
-            Inbound::Ring(ring) => ring.len(),
-            Inbound::Linear(linear) => linear.filled,
-        }
-    }
-
-    /// Copies as much of the beginning as there is and fits.
-    pub(crate) fn peek(&self, out: &mut [u8]) {
-        match self {
-            Inbound::Inline { len, bytes } => {
-                let len = out.len().min(usize::from(*len));
-                out[..len].copy_from_slice(&bytes[..len]);
-            }
-            Inbound::Ring(ring) => _ = ring.copy_to(out),
-            Inbound::Linear(linear) => {
-                let len = out.len().min(linear.filled);
-                out[..len].copy_from_slice(&linear.bytes[..len]);
-            }
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        // A ring or linear storage that holds nothing is replaced at once.
-        matches!(self, Inbound::Inline { len: 0, .. })
-    }
-
-    /// Storage held outside the connection.
-    pub(crate) fn capacity(&self) -> usize {
-        match self {
-            Inbound::Inline { .. } => 0,
-            Inbound::Ring(ring) => ring.capacity(),
-            Inbound::Linear(linear) => linear.bytes.size(),
-        }
-    }
 }

@@ -42,3 +42,9 @@ pub(super) const TIMER_CHUNKS_FREED: usize = 64;
 pub(super) const HOLDERS_SWEPT: usize = 4096;
 /// How long after a connection closed the reactor looks what it can give back.
 pub(super) const TIDY_AFTER: Duration = Duration::from_secs(1);
+/// What is read of a large message beyond the budget of a turn, at most.
+pub(super) const LITTLE: usize = 256 << 10;
+/// From here on a payload is written from where it lies: a copy would cost more than it saves.
+pub(super) const DIRECT: usize = 4 << 10;
+/// What pings and pongs may take beyond the limit, in bytes: a peer that pings and never reads costs no more.
+pub(super) const CONTROL_ROOM: usize = 4 << 10;

@@ -6,9 +6,8 @@ use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, Plain, Rules,
 
 use super::{
     Core,
-    bounds::MUCH,
+    bounds::{CONTROL_ROOM, DIRECT, MUCH},
     read::Offered,
-    send::{CONTROL_ROOM, DIRECT},
     stage::Stage,
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::{
     Core,
-    bounds::{LARGE, MUCH},
+    bounds::{LARGE, LITTLE, MUCH},
     read_buffer::ReadBuffer,
 };
 use crate::{
@@ -25,9 +25,6 @@ pub(super) struct Left<'a> {
 /// A frame of which so much came in more than one read gets storage that it is read straight into: moving it in front of what
 /// comes next would take longer with each read.
 const TRICKLE: usize = 4 << 10;
-
-/// What is read of a large message beyond the budget of a turn, at most.
-pub(super) const LITTLE: usize = 256 << 10;
 
 impl Core {
     /// Moves what the connection kept in front of a place in the buffer; how much it was.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::kept::LITTLE;
+use super::bounds::LITTLE;
 use crate::{
     place::{self, SLACK},
     transport::Session as TlsSession,

@@ -7,7 +7,12 @@ use std::{
 
 use wheelhouse_websocket::{Header, Opcode, append_frame};
 
-use super::{Core, cork::CORK, frames::opcode_of};
+use super::{
+    Core,
+    bounds::{CONTROL_ROOM, DIRECT},
+    cork::CORK,
+    frames::opcode_of,
+};
 use crate::{
     CloseReason, Control, Kind, Payload, Policy, Refusal, Sent,
     connection::{Connection, Flags, Phase},
@@ -16,12 +21,6 @@ use crate::{
     protocol::{Frame, Output, SharedBody},
     sent::GONE,
 };
-
-/// From here on a payload is written from where it lies: a copy would cost more than it saves.
-pub(super) const DIRECT: usize = 4 << 10;
-
-/// What pings and pongs may take beyond the limit, in bytes: a peer that pings and never reads costs no more.
-pub(super) const CONTROL_ROOM: usize = 4 << 10;
 
 impl Core {
     #[inline]

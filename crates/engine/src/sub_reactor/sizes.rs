@@ -7,7 +7,7 @@ use slab::Slab;
 use wheelhouse_ring::Ring;
 use wheelhouse_wheel::{Tick, TimerKey, Wheel};
 
-use super::{Contexts, core::Doomed, cork::CORK, due::Due, kept::LITTLE};
+use super::{Contexts, bounds::LITTLE, core::Doomed, cork::CORK, due::Due};
 use crate::{
     ConnId, TimerKind,
     clock::Stamp,
