@@ -14,8 +14,8 @@ use std::{
 use fixture::*;
 use socket2::SockRef;
 use wheelhouse::{
-    Action, Builder, CloseReason, Connect, Engine, Error, Framing, Listener, OPTIONS, On, OptionInfo,
-    ReactorId, Refusal, Sent,
+    Action, Builder, CHOICES, ChoiceInfo, CloseReason, Connect, Engine, Error, Framing, Listener, OPTIONS,
+    On, OptionInfo, ReactorId, Refusal, Sent,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -40,14 +40,16 @@ fn one(listener: Listener) -> Builder {
     Engine::builder().listen(listener).reactors(1)
 }
 
+/// The rows below that head, each as its cells.
+fn rows_below(head: &str) -> Vec<Vec<&'static str>> {
+    let (_, table) = include_str!("../../README.md").split_once(head).expect("the table's head");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
 #[test]
 fn the_table_has_a_row_for_every_option_and_no_other_row() {
-    let readme = include_str!("../../README.md");
-    let (_, table) =
-        readme.split_once("| option | default | least | most | unit |").expect("the table's head");
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let rows: Vec<Vec<&str>> =
-        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let rows = rows_below("| option | default | least | most | unit |");
     let expected: Vec<[String; 5]> = OPTIONS
         .iter()
         .map(|option| {
@@ -65,6 +67,16 @@ fn the_table_has_a_row_for_every_option_and_no_other_row() {
         assert_eq!(row, expected);
     }
     assert_eq!(rows.len(), expected.len());
+}
+
+#[test]
+fn the_second_table_has_a_row_for_every_option_that_is_no_number_and_no_other_row() {
+    let rows = rows_below("| option | of | default | or |");
+    let row = |choice: &ChoiceInfo| {
+        let names = [choice.name, choice.of].map(|name| format!("`{name}`"));
+        [names.as_slice(), &[choice.default.to_owned(), choice.others.join(", ")]].concat()
+    };
+    assert_eq!(rows, CHOICES.iter().map(row).collect::<Vec<_>>());
 }
 
 /// What the kernel says of the engine's end of a connection, accepted or dialled.

@@ -40,8 +40,12 @@ impl Descriptors {
     /// Doubles the room, up to the process's limit; with a descriptor of whatever kind.
     pub(crate) fn make_room(&self, any: impl AsFd) {
         let room = self.room.load(Ordering::Relaxed);
+        let Some(doubled) = room.checked_mul(2) else {
+            // Whoever asked did not know yet that this is all.
+            return;
+        };
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.min(1 << 30) as usize);
-        let wanted = (2 * room).max(FIRST).min(limit);
+        let wanted = doubled.max(FIRST).min(limit);
         let made = wanted > room && reserve(any, wanted);
         self.room.store(if made { wanted } else { usize::MAX }, Ordering::Relaxed);
     }
@@ -79,6 +83,8 @@ mod tests {
             assert!(size() >= (limit as usize).min(2 * fd as usize), "{} at {fd}", size());
             fd *= 2;
         }
+        // Asked for once more, there is as much as before.
+        descriptors.make_room(&any);
         assert!(fd as u64 >= limit / 2 && size() as u64 >= limit, "{} at {fd} of {limit}", size());
     }
 }

@@ -10,6 +10,7 @@ mod asleep;
 mod audience;
 mod balance;
 mod builder;
+mod choices;
 mod clock;
 mod close_reason;
 mod closed;
@@ -75,6 +76,7 @@ pub use self::{
     audience::Audience,
     balance::Balance,
     builder::Builder,
+    choices::{CHOICES, ChoiceInfo},
     close_reason::CloseReason,
     closed::Closed,
     conn::{Conn, PeerCredentials},
