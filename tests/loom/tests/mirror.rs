@@ -58,12 +58,13 @@ fn a_reactor_that_stops_says_so_and_drops_what_there_is() {
     );
     copied(MAILBOX, "close", &["self.closed.store(true, Ordering::SeqCst); fence(Ordering::SeqCst);"]);
     copied(MAILBOX, "is_closed", &["self.closed.load(Ordering::Acquire)"]);
-    copied(MAILBOX, "drain", &["from_fn(|| self.take())", "Command::Accepted"]);
+    copied(MAILBOX, "drain", &["while let Some(command) = self.take() {", "Command::Accepted"]);
 }
 
 #[test]
 fn a_connection_is_on_the_roll_as_long_as_its_descriptor_leads_to_it() {
-    copied(BEGIN, "take_in", &["roll.enter(id);", "fds.insert("]);
-    copied(BEGIN, "put_in", &["roll.enter(id);", "fds.insert("]);
+    copied(BEGIN, "take_in", &["roll.enter(id);", "self.shared.enter("]);
+    copied(BEGIN, "put_in", &["roll.enter(id);", "self.shared.enter("]);
+    copied(SHARED, "enter", &["self.fds.insert(fd, id);"]);
     copied(CLOSE, "release", &["fds.remove(", "roll.leave(id);"]);
 }
