@@ -185,7 +185,6 @@ mod tests {
     /// What is a number in the prose and no option: beside it, where the code has it.
     #[test]
     fn the_other_numbers_are_those_of_the_code() {
-        let send = include_str!("../../crates/engine/src/sub_reactor/send.rs");
         let cork = include_str!("../../crates/engine/src/sub_reactor/cork.rs");
         let output = include_str!("../../crates/engine/src/protocol/output.rs");
         let builder = include_str!("../../crates/engine/src/builder.rs");
@@ -199,10 +198,10 @@ mod tests {
         let rules = include_str!("../../crates/engine/src/rules.rs");
         let bounds = include_str!("../../crates/engine/src/sub_reactor/bounds.rs");
         for (page, prose, source, code) in [
-            (PRESSURE, "A payload of 4 KiB and more", send, "const DIRECT: usize = 4 << 10;"),
+            (PRESSURE, "A payload of 4 KiB and more", bounds, "const DIRECT: usize = 4 << 10;"),
             (PRESSURE, "The cork holds 64 KiB", cork, "const CORK: usize = 64 << 10;"),
             (PRESSURE, "`String` of 1 KiB and more", output, "const SHARE_FROM: usize = 1024;"),
-            (PRESSURE, "up to 4 KiB beyond it", send, "const CONTROL_ROOM: usize = 4 << 10;"),
+            (PRESSURE, "up to 4 KiB beyond it", bounds, "const CONTROL_ROOM: usize = 4 << 10;"),
             (
                 LIFE,
                 "a PROXY header comes first, of up to 4 KiB",
