@@ -95,29 +95,17 @@ fn results_that_nobody_takes_are_a_failure_that_is_told_and_the_page_is_written(
 #[test]
 fn a_file_that_cannot_be_written_takes_no_other_with_it() {
     let programs = Programs::new();
-    for (name, mut command) in programs.all() {
-        let directory = tempfile::tempdir().unwrap();
-        let page = directory.path().join("page.html");
-        let ended = run(command.args(["--json", FULL, "--report"]).arg(&page));
-        assert_eq!(ended.code, Some(1), "{name}: {}", ended.err);
-        assert!(
-            ended.err.contains("error: cannot write /dev/full: No space left on device"),
-            "{}",
-            ended.err
-        );
-        assert!(is_page(&page), "{name}");
-    }
-    for (name, mut command) in programs.all() {
-        let directory = tempfile::tempdir().unwrap();
-        let results = directory.path().join("results.json");
-        let ended = run(command.args(["--report", FULL, "--json"]).arg(&results));
-        assert_eq!(ended.code, Some(1), "{name}: {}", ended.err);
-        assert!(
-            ended.err.contains("error: cannot write /dev/full: No space left on device"),
-            "{}",
-            ended.err
-        );
-        assert!(is_json(&results), "{name}");
+    let others = [("--json", "--report", is_page as fn(&Path) -> bool), ("--report", "--json", is_json)];
+    for (full, other, is_whole) in others {
+        for (name, mut command) in programs.all() {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("written");
+            let ended = run(command.args([full, FULL, other]).arg(&file));
+            assert_eq!(ended.code, Some(1), "{name}: {}", ended.err);
+            let told = "error: cannot write /dev/full: No space left on device";
+            assert!(ended.err.contains(told), "{name}: {}", ended.err);
+            assert!(is_whole(&file), "{name}, {other}");
+        }
     }
 }
 

@@ -11,9 +11,9 @@ pub(super) const PIECE: usize = 16;
 pub(super) const BULK: u64 = 32 << 10;
 /// and when a turn has lasted so long, behind those, too, who have something by the next turn.
 pub(super) const BULK_TURN: Duration = Duration::from_micros(100);
-/// When a turn has lasted [`TURN`], no more is read of one by an event,
+/// When a turn has lasted [`TURN`], an event has no more read of one than this,
 pub(super) const LATE_ROOM: usize = 24 << 10;
-/// and so much is much.
+/// and who had so much read then comes behind the others, too.
 pub(super) const LATE_BULK: u64 = 4 << 10;
 /// Events served in one turn, at most: what the kernel told of at once is brought to an end over several turns, so that
 /// timers, commands and mass work have their share between them.

@@ -98,6 +98,8 @@ pub(crate) struct Core {
     pub(super) chunks_freed: usize,
     /// Bytes, about, that went to the allocator with connections that had more than most: TLS, a compression of their own.
     pub(super) heap_freed: usize,
+    /// The most connections since it was asked to part with them.
+    pub(super) most_connections: usize,
     /// Commands of this round that are left.
     round: Share,
     /// To be taken out at the end of the turn.
@@ -178,6 +180,7 @@ impl Core {
             housekeeping: false,
             chunks_freed: 0,
             heap_freed: 0,
+            most_connections: 0,
             round: Share::default(),
             detaching: Vec::new(),
             adopted: Vec::new(),

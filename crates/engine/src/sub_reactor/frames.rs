@@ -37,8 +37,7 @@ impl<H: Handler> Stage<H> {
         while self.core.connections.get(key).is_some_and(goes_on)
             && let Some((is_text, payload)) = plain.next()
         {
-            let kind = if is_text { Kind::TEXT } else { Kind::BINARY };
-            self.offer_message(id, Message::decoded(kind, payload, is_text));
+            self.offer_message(id, Message::decoded(kind_of(is_text), payload, is_text));
             if plain.is_empty() {
                 return Offered::all(len);
             }

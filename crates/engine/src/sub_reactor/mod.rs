@@ -207,7 +207,7 @@ impl<H: Handler> SubReactor<H> {
             if served == EVENTS {
                 break;
             }
-            if served % PIECE == 0 && self.stage.core.clock.is_past(TURN) {
+            if !self.stage.core.goes_on(served) {
                 self.buffer.bind(LATE_ROOM);
             }
         }
@@ -351,6 +351,7 @@ impl Core {
         let in_use = self.in_use();
         self.stats.buffered = in_use as u64;
         self.most = self.most.max(in_use);
+        self.most_connections = self.most_connections.max(self.connections.len());
         if self.has_much_to_give_back() {
             self.plan_tidying();
         }
@@ -362,7 +363,7 @@ impl Core {
     fn plan_tidying(&mut self) {
         let is_worth_it =
             self.connections.has_spare_room() || self.pool.kept() > 0 || self.has_much_to_give_back();
-        let is_worth_it = is_worth_it || !self.spare_linear.is_empty() || self.heap_freed >= WORTH_TRIMMING;
+        let is_worth_it = is_worth_it || !self.spare_linear.is_empty() || self.has_freed_heap();
         if !self.housekeeping && is_worth_it {
             self.housekeeping = true;
             self.schedule_chore(Due::Housekeeping, TIDY_AFTER);
@@ -372,6 +373,12 @@ impl Core {
     /// Whether much of the buffer memory that was once in use is free by now.
     fn has_much_to_give_back(&self) -> bool {
         self.most >= MUCH && self.in_use() < self.most / 2
+    }
+
+    /// Whether connections that had more than most took much along, and most of all connections have gone. Where as many come,
+    /// the allocator has use for what it got.
+    fn has_freed_heap(&self) -> bool {
+        self.heap_freed >= WORTH_TRIMMING && self.connections.len() < self.most_connections / 2
     }
 
     fn shrink_lists(&mut self) {

@@ -350,15 +350,15 @@ impl<H: Handler> Stage<H> {
         }
         core.housekeeping = false;
         let freed = std::mem::take(&mut core.chunks_freed);
-        let much = core.has_much_to_give_back();
-        let kept = core.pool.kept() + std::mem::take(&mut core.heap_freed);
+        let (kept, much) = (core.pool.kept(), core.has_much_to_give_back());
         core.most = core.in_use();
         core.pool.trim(0);
         core.spare_queues.clear();
         core.spare_linear.clear();
         core.workshop.tidy();
         core.shrink_lists();
-        if freed > 0 || much || kept >= bounds::WORTH_TRIMMING {
+        if freed > 0 || much || core.has_freed_heap() || kept >= bounds::WORTH_TRIMMING {
+            (core.heap_freed, core.most_connections) = (0, core.connections.len());
             core.shared.ask_to_trim();
         }
     }
