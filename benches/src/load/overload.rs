@@ -55,6 +55,9 @@ const BROADCAST: usize = 500;
 /// From one byte of a trickle to the next.
 const TRICKLE: Duration = Duration::from_millis(100);
 
+/// When nobody has ended for so long, though not all have who should, those who are left ask whether they have.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// Connects that wait to be turned away.
 const IN_FLIGHT: usize = 64;
 
@@ -97,6 +100,8 @@ struct Crowd {
     due: Instant,
     byte: usize,
     steps: usize,
+    /// When somebody was last seen to have ended, or those who are left were told to ask.
+    heard: Instant,
 }
 
 impl Crowd {
@@ -116,6 +121,7 @@ impl Crowd {
             due: Instant::now(),
             byte: 0,
             steps: 0,
+            heard: Instant::now(),
         };
         if plan.storm != Storm::HalfSent {
             for index in 0..plan.count {
@@ -143,7 +149,23 @@ impl Crowd {
         for event in &events[..ready] {
             self.ended += u64::from(self.sockets[event.data() as usize].take().is_some());
         }
+        let begun = self.ended > 0;
+        if ready > 0 || !begun {
+            self.heard = Instant::now();
+        } else if self.storm == Storm::NeverRead && self.ended < self.gone && self.heard.elapsed() > SILENCE {
+            self.heard = Instant::now();
+            self.ask();
+        }
         Ok(())
+    }
+
+    /// Each who is left sends a byte, and is reset again if it has been before: the kernel drops packets, resets too, while
+    /// its timers have more to send than its queue holds (`net.core.netdev_max_backlog`), and who only waits never knows.
+    fn ask(&mut self) {
+        for socket in self.sockets.iter_mut().flatten() {
+            // Who is closed is told when the ends are looked at.
+            let _ = socket.write(b"?");
+        }
     }
 
     /// One more comes and sends half a message; or one who could not send it yet tries again.
@@ -288,6 +310,23 @@ mod tests {
         server.pop();
         until(&mut crowd, 2);
         assert!(crowd.is_over());
+    }
+
+    #[test]
+    fn who_was_not_told_of_its_end_asks() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plan = plan(Storm::NeverRead, listener.local_addr().unwrap(), 2, 2);
+        let mut crowd = Crowd::gather(&plan).unwrap();
+        let mut server: Vec<TcpStream> = (0..3).map(|_| listener.accept().unwrap().0).collect();
+        drop(server.remove(0));
+        let begun = Instant::now();
+        let mut asked = [0; 1];
+        server[0].set_nonblocking(true).unwrap();
+        while server[0].read(&mut asked).is_err() {
+            crowd.bury().unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(5), "{} have ended", crowd.ended);
+        }
+        assert_eq!((&asked, crowd.ended), (b"?", 1));
     }
 
     #[test]
