@@ -379,13 +379,14 @@ impl Core {
         }
     }
 
-    /// The end of the turn: what was queued during it goes out.
+    /// The end of the turn: what was queued during it goes out, but where the kernel has been found full since.
     pub(super) fn flush_dirty(&mut self) {
         // An eviction may put somebody back: he waits for the next turn.
         for _ in 0..self.dirty.len().min(SLICE) {
             let Some(id) = self.dirty.pop_front() else { return };
-            if let Some(connection) = self.connections.find(id) {
-                connection.flags.remove(Flags::IN_DIRTY);
+            let Some(connection) = self.connections.find(id) else { continue };
+            connection.flags.remove(Flags::IN_DIRTY);
+            if !connection.flags.contains(Flags::WRITE_INTEREST) {
                 self.flush(id.key());
             }
         }
