@@ -90,13 +90,12 @@ impl Parts {
 
 /// Without threads, for what is tested without a kernel.
 impl Parts {
-    /// The first reactor's core, and this thread is the reactor's from now on.
+    /// The first reactor's core, and this thread is the reactor's for as long as the other one lives.
     #[cfg(test)]
-    pub(crate) fn into_core(self) -> Core {
+    pub(crate) fn into_core(self) -> (Core, crate::shared::Stay) {
         let stay = crate::shared::enter(&self.shared, ReactorId(0));
         let local = stay.local();
-        std::mem::forget(stay);
-        self.into_core_with(local)
+        (self.into_core_with(local), stay)
     }
 
     /// The first reactor's core.

@@ -20,6 +20,7 @@ use crate::{
     mailbox::Command,
     options::Options,
     parts::Parts,
+    shared::Stay,
     sub_reactor::{
         Core, SubReactor,
         bounds::{COMMANDS, TIDY_AFTER},
@@ -163,15 +164,17 @@ pub(super) struct Crowd {
     pub(super) reactor: SubReactor<Member>,
     pub(super) sockets: Rc<RefCell<Sockets>>,
     pub(super) goes_on: bool,
+    /// This thread is the reactor's for as long as they are there.
+    _stay: Stay,
 }
 
 impl Crowd {
     pub(super) fn new(listener: Listener, options: Options) -> Crowd {
         let options = Options { reactors: 1, ..options };
-        let mut core = Parts::new(vec![listener], options, Vec::new()).expect("parts").into_core();
+        let (mut core, stay) = Parts::new(vec![listener], options, Vec::new()).expect("parts").into_core();
         let sockets = Rc::new(RefCell::new(Sockets::default()));
         core.io = Io::Simulated(Box::new(Calls(Rc::clone(&sockets))));
-        Crowd { reactor: SubReactor::new(Member::default(), core, None), sockets, goes_on: true }
+        Crowd { reactor: SubReactor::new(Member::default(), core, None), sockets, goes_on: true, _stay: stay }
     }
 
     pub(super) fn core(&self) -> &Core {

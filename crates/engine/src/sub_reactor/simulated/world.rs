@@ -21,6 +21,7 @@ use crate::{
     io::Io,
     mailbox::Command,
     parts::Parts,
+    shared::Stay,
     sub_reactor::{Core, SubReactor, workshop::Masks},
 };
 
@@ -48,6 +49,8 @@ pub(super) struct World {
     pub(super) has_stopped: bool,
     /// Connections handed over by the main reactor.
     pub(super) offered: u64,
+    /// This thread is the reactor's until the world ends.
+    _stay: Stay,
 }
 
 impl World {
@@ -56,7 +59,8 @@ impl World {
         let mut random = Random::new(seed);
         let plan = Rc::new(Plan::draw(&mut random));
         let listeners = plan.kinds.iter().map(|kind| kind.listener()).collect();
-        let mut core = Parts::new(listeners, plan.options.clone(), Vec::new()).expect("parts").into_core();
+        let (mut core, stay) =
+            Parts::new(listeners, plan.options.clone(), Vec::new()).expect("parts").into_core();
         // Turned by the world alone, and so far ahead that the system's clock never catches up.
         core.clock.advance(core.shared.origin + Duration::from_millis(plan.age));
         core.connections.begin_at(Sequence(plan.first_sequence));
@@ -86,6 +90,7 @@ impl World {
             thrown_before: wire::thrown(),
             has_stopped: false,
             offered: 0,
+            _stay: stay,
         }
     }
 
