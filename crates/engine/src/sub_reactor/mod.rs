@@ -30,6 +30,7 @@ mod pace;
 mod read;
 mod read_buffer;
 mod sealed;
+mod sealing;
 mod send;
 mod serve;
 #[cfg(test)]

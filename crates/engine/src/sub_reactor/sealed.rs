@@ -1,4 +1,4 @@
-//! TLS on a connection: what came is opened before anybody sees it, what goes is sealed where it leaves.
+//! TLS on a connection: what came is opened before anybody sees it; what goes, in [`sealing`](super::sealing).
 //!
 //! ```text
 //! kernel -> [record not whole][read] -> opened in place -> [kept][plaintext] -> protocol -> handler
@@ -13,11 +13,10 @@ use std::{
 
 use super::{Core, read::Step, read_buffer::ReadBuffer, stage::Stage};
 use crate::{
-    CloseReason, ConnId, Handler, Sent, TlsClient, TlsError,
+    CloseReason, ConnId, Handler, TlsClient, TlsError,
     connection::{Connection, Flags, Inbound, Phase, PutOff, Secure},
     id::Key,
     payload::Body,
-    sent::GONE,
     transport::{Phase as TlsPhase, Session},
 };
 
@@ -372,23 +371,6 @@ impl Core {
         self.note_holder(key);
     }
 
-    /// Sends what the peer must hear. Nothing follows a message of a handshake that goes on: it leaves at once. A ticket, or an
-    /// alert, is queued, and leaves with what is sent in this turn.
-    #[cold]
-    fn answer_sealed(&mut self, key: Key, goes_on: bool) {
-        let has_parted = |c: &Connection| c.flags.intersects(Flags::SHUT_WANTED | Flags::SHUT);
-        if self.connections.get(key).is_some_and(has_parted) {
-            // Behind our goodbye nothing is said, and behind our FIN nothing can be.
-            return;
-        }
-        let out = std::mem::take(&mut self.sealed);
-        let _ = match goes_on {
-            true => self.write_sealed(key, &out, 0),
-            false => self.enqueue_sealed(key, Body::Borrowed(&out)),
-        };
-        self.sealed = out;
-    }
-
     /// The ciphertext is of no use any more.
     pub(super) fn free_sealed(&mut self, key: Key) {
         let _ = self.take_sealed(key);
@@ -417,66 +399,7 @@ impl Core {
         self.put_close_notify(key);
         self.give_up(key, CloseReason::Peer { code: None }, None);
     }
-
-    /// Seals plaintext into the reactor's place for it; false when that cannot be.
-    fn seal(&mut self, key: Key, pieces: &[&[u8]], out: &mut Vec<u8>) -> bool {
-        out.clear();
-        let secure = self.connections.get_mut(key).and_then(Connection::secure_mut);
-        secure.is_some_and(|secure| secure.session.send(pieces, out).is_ok())
-    }
-
-    /// Seals a payload, and puts it behind what waits.
-    pub(super) fn seal_and_enqueue(&mut self, key: Key, body: &Body<'_>) -> Sent {
-        let mut out = std::mem::take(&mut self.sealed);
-        let sent = match self.seal(key, &[body.bytes()], &mut out) {
-            true => self.enqueue_sealed(key, Body::Borrowed(&out)),
-            false => GONE,
-        };
-        self.put_back(out);
-        sent
-    }
-
-    /// Seals what was gathered, with what follows it, and writes it; what the kernel does not take is queued. Of the pieces
-    /// `in_hand` bytes were accepted before.
-    pub(super) fn seal_and_write(&mut self, key: Key, pieces: &[&[u8]], in_hand: usize) -> Sent {
-        let mut out = std::mem::take(&mut self.sealed);
-        let sent = match self.seal(key, pieces, &mut out) {
-            true => self.write_sealed(key, &out, in_hand),
-            false => GONE,
-        };
-        self.put_back(out);
-        sent
-    }
-
-    fn put_back(&mut self, mut out: Vec<u8>) {
-        out.clear();
-        out.shrink_to(MOST_KEPT);
-        self.sealed = out;
-    }
-
-    /// Says that no more will be sent, behind all that is.
-    pub(super) fn put_close_notify(&mut self, key: Key) {
-        let is_sealed = |c: &&Connection| c.flags.contains(Flags::TLS) && c.phase != Phase::Closed;
-        if self.connections.get(key).filter(is_sealed).is_none() {
-            return;
-        }
-        if self.corked(key) > 0 {
-            self.flush_cork();
-        }
-        let mut out = Vec::new();
-        if let Some(secure) = self.connections.get_mut(key).and_then(Connection::secure_mut)
-            && !secure.is_broken
-        {
-            secure.session.close_notify(&mut out);
-        }
-        if !out.is_empty() {
-            let _ = self.enqueue_sealed(key, Body::Borrowed(&out));
-        }
-    }
 }
-
-/// What the place for sealing keeps for the next time.
-const MOST_KEPT: usize = 256 << 10;
 
 impl Connection {
     fn secure_with(&mut self, session: Session, since: Option<crate::clock::Stamp>) {
