@@ -13,7 +13,7 @@ use wheelhouse_examples::{AnyError, end, serve};
 #[derive(Parser)]
 struct Options {
     /// Where to listen
-    #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9001")]
+    #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9011")]
     listen: String,
 }
 

@@ -13,7 +13,7 @@ use wheelhouse_examples::{AnyError, end, seconds, serve};
 #[derive(Parser)]
 struct Options {
     /// Where to listen
-    #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9010")]
+    #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9012")]
     listen: String,
     /// How long a connection may be silent at first
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
