@@ -15,6 +15,7 @@ mod goodbyes;
 mod identity;
 mod memory;
 mod peer;
+mod pem;
 mod pki;
 mod pressure;
 mod site;
