@@ -110,17 +110,16 @@ impl Api {
     }
 }
 
-/// Reads an origin from the command line: with a path, or a `/` at its end, it would be like none (RFC 6454, 6.2).
+/// Reads an origin from the command line: what is none, or has a path, would match no page (RFC 6454, 6.2).
 fn origin(text: &str) -> Result<String, String> {
     let (scheme, host) = text.split_once("://").unwrap_or_default();
-    let is_origin = matches!(scheme, "http" | "https")
-        && !host.is_empty()
-        && !host.contains(['/', '?', '#', '@', ' ', '\\', '*']);
-    if is_origin {
-        Ok(text.to_owned())
-    } else {
-        Err("expected http://HOST or https://HOST, with :PORT where there is one, and no path".to_owned())
+    let is_of_a_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    let is_origin = !scheme.is_empty() && !host.is_empty() && host.chars().all(is_of_a_host);
+    if is_origin && port.is_none_or(|port| port.parse::<u16>().is_ok()) {
+        return Ok(text.to_owned());
     }
+    Err("expected an origin, https://HOST or https://HOST:PORT".to_owned())
 }
 
 /// The name and the secret of a well-formed token.
