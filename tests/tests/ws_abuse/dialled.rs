@@ -144,3 +144,29 @@ fn an_answer_that_is_too_long_is_given_up() {
     stream.write_all(welcome(&request, &format!("X: {}\r\n", "x".repeat(500))).as_bytes()).unwrap();
     assert_eq!(next(&dialler.events), Told::Open(None));
 }
+
+#[test]
+fn a_server_that_takes_the_offer_and_not_its_window_is_given_up() {
+    let dialler = Dialler::new(WebSocket::new().deflate(Deflate::new().window_bits(10)));
+    for (window, is_kept) in [
+        ("", false),
+        ("; server_max_window_bits=11", false),
+        ("; server_max_window_bits=10; client_max_window_bits=11", false),
+        ("; server_max_window_bits=10", true),
+        ("; server_max_window_bits=8; client_max_window_bits=9", true),
+    ] {
+        let (mut stream, request) = dialler.dial();
+        let neither = "server_no_context_takeover; client_no_context_takeover";
+        let offered = format!("{neither}; server_max_window_bits=10; client_max_window_bits=10\r\n");
+        assert!(request.contains(&format!("Sec-WebSocket-Extensions: permessage-deflate; {offered}")));
+        let extension = format!("Sec-WebSocket-Extensions: permessage-deflate; {neither}{window}\r\n");
+        stream.write_all(welcome(&request, &extension).as_bytes()).unwrap();
+        if is_kept {
+            assert_eq!(next(&dialler.events), Told::Open(None));
+            drop(stream);
+            assert!(matches!(next(&dialler.events), Told::Close { opened: true, .. }));
+        } else {
+            assert_eq!(next(&dialler.events), refused(CloseReason::Handshake));
+        }
+    }
+}

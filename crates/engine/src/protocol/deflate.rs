@@ -138,7 +138,7 @@ impl Deflate {
     /// this is: zlib has no such window.
     ///
     /// It is there for peers with little memory: they need this window for what they inflate. Here a reactor's compressor takes
-    /// 245 KiB with 9 bits instead of 371, and there is one for each window in use; the inflater keeps 32 KiB whatever was
+    /// 245 KiB with 9 bits instead of 371, and there is one for each window in use; the inflater takes 46 whatever was
     /// agreed on, shared by all that have no [contexts of their own](Deflate::own_contexts). What repeats itself farther apart
     /// than the window is compressed worse.
     ///
