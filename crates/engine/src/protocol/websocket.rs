@@ -1,6 +1,9 @@
 use std::fmt;
 
-use wheelhouse_websocket::{Role, Rules, http::Hello};
+use wheelhouse_websocket::{
+    Role, Rules,
+    http::{Hello, Invalid},
+};
 
 use super::Deflate;
 use crate::{Error, Result, options};
@@ -389,9 +392,17 @@ impl WebSocket {
     }
 }
 
-fn not_carried(error: impl fmt::Display) -> Error {
+fn not_carried(invalid: Invalid) -> Error {
+    let value = match invalid {
+        Invalid::HeaderName { name } => format!("a header named {name:?}"),
+        Invalid::HeaderValue { name, value } => format!("header {name} with {value:?}"),
+        Invalid::ReservedHeader { name } => format!("header {name}, which the engine writes itself,"),
+        Invalid::Protocol { protocol } => format!("a subprotocol named {protocol:?}"),
+        Invalid::RepeatedProtocol { protocol } => format!("subprotocol {protocol} a second time"),
+        other => format!("what was given ({other})"),
+    };
     let allowed = "what a request can carry: tokens, and values without line ends".into();
-    Error::BadOption { option: "websocket", value: error.to_string(), allowed }
+    Error::BadOption { option: "websocket", value, allowed }
 }
 
 /// The same, as the reactors use it.
@@ -440,5 +451,26 @@ impl Frames {
 impl fmt::Debug for Frames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parameters.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_request_can_carry_is_told_in_a_sentence() {
+        let ask = WebSocket::new;
+        for (wrong, told) in [
+            (ask().header("a b", "c"), r#"a header named "a b" is not allowed"#),
+            (ask().header("a", "b\r\nc"), r#"header a with "b\r\nc" is not allowed"#),
+            (ask().header("Host", "a"), "header Host, which the engine writes itself, is not allowed"),
+            (ask().origin("a\nb"), r#"header Origin with "a\nb" is not allowed"#),
+            (ask().subprotocol("a b"), r#"a subprotocol named "a b" is not allowed"#),
+            (ask().subprotocol("a").subprotocol("a"), "subprotocol a a second time is not allowed"),
+        ] {
+            let error = wrong.validate().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("option `websocket`: {told}; allowed: ")), "{error}");
+        }
     }
 }
