@@ -213,6 +213,11 @@ impl Connection {
         self.flags.contains(Flags::TLS) && self.secure().is_some_and(|secure| secure.since.is_some())
     }
 
+    /// Whether what is kept waits for us, and not for more of it.
+    pub(crate) fn keeps_unserved(&self) -> bool {
+        !self.takes_input() || self.flags.contains(Flags::UNSERVED)
+    }
+
     /// Whether the next read goes into the shared buffer and to the handler, as nearly all do.
     #[inline]
     pub(crate) fn reads_plainly(&self) -> bool {

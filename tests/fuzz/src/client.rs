@@ -300,6 +300,8 @@ impl Plan {
         let Some((reason, has_opened)) = caller.closed else { panic!("no close was told") };
         assert_eq!(has_opened, caller.has_opened);
         let silence = if self.has_fin() { CloseReason::Peer { code: None } } else { CloseReason::Idle };
+        let is_of_its_end =
+            |reason: &_| matches!(reason, CloseReason::Protocol | CloseReason::Peer { code: Some(_) });
         let because = match expected.map(<[Seen]>::last) {
             None if self.has_fin() && reason == silence => silence,
             None => CloseReason::Handshake,
@@ -307,8 +309,8 @@ impl Plan {
             // The codes that the engine sends of itself are for the peer's, and for the last word.
             Some(Some(Seen::Close(..))) if caller.ended_itself(expected) => CloseReason::Local,
             Some(Some(Seen::Close(code, _))) => CloseReason::Peer { code: Some(code.unwrap_or(1005)) },
-            // What comes last may be out of place behind half a message.
-            Some(_) if !self.has_fin() && reason == CloseReason::Protocol => reason,
+            // What comes last may be out of place behind half a message, or the rest of half a close.
+            Some(_) if !self.has_fin() && is_of_its_end(&reason) => reason,
             Some(_) => silence,
         };
         // Who waits in vain for a FIN says so.

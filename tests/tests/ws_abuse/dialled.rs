@@ -7,7 +7,7 @@ use std::{
 };
 
 use tungstenite::handshake::derive_accept_key;
-use wheelhouse::{CloseReason, Connect, Deflate, Engine, Framing, On, WebSocket};
+use wheelhouse::{Audience, CloseReason, Connect, Deflate, Engine, Framing, On, WebSocket};
 
 use crate::{
     Script, Server, Told,
@@ -143,4 +143,34 @@ fn an_answer_that_is_too_long_is_given_up() {
     let (mut stream, request) = dialler.dial();
     stream.write_all(welcome(&request, &format!("X: {}\r\n", "x".repeat(500))).as_bytes()).unwrap();
     assert_eq!(next(&dialler.events), Told::Open(None));
+}
+
+#[test]
+fn what_all_are_told_is_masked_anew_for_each_server_that_was_dialled() {
+    const SERVERS: usize = 4;
+    let dialler = Dialler::new(WebSocket::new());
+    let mut streams: Vec<TcpStream> = (0..SERVERS)
+        .map(|_| {
+            let (mut stream, request) = dialler.dial();
+            stream.write_all(welcome(&request, "").as_bytes()).unwrap();
+            assert_eq!(next(&dialler.events), Told::Open(None));
+            stream
+        })
+        .collect();
+    let mut masks = Vec::new();
+    for _ in 0..2 {
+        dialler.server.handle.broadcast(Audience::Open, "a word to all").unwrap();
+        for stream in &mut streams {
+            let mut frame = [0; 2 + 4 + 13];
+            stream.read_exact(&mut frame).unwrap();
+            assert_eq!(frame[..2], [0x81, 0x80 | 13]);
+            let mask: [u8; 4] = frame[2..6].try_into().unwrap();
+            let words: Vec<u8> = frame[6..].iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b).collect();
+            assert_eq!(words, b"a word to all");
+            masks.push(mask);
+        }
+    }
+    masks.sort_unstable();
+    masks.dedup();
+    assert_eq!(masks.len(), 2 * SERVERS, "a key was used again");
 }

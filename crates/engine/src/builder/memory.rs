@@ -30,7 +30,8 @@ impl Builder {
     }
 
     /// Bytes read from one connection before the others have their turn; the last 256 KiB of a large message may come beyond
-    /// it. 64 KiB by default, 1 KiB to 1 GiB.
+    /// it. The same number bounds what compressed messages come to, but for the last one: what is left of them waits for its
+    /// turn. 64 KiB by default, 1 KiB to 1 GiB.
     ///
     /// Who had 32 KiB or more read at once is next read after all who have less, so that many who send much do not keep the
     /// others waiting. When a turn has lasted a millisecond, no more than 24 KiB are read of one at once.

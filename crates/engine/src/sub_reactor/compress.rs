@@ -139,6 +139,7 @@ impl Core {
                 inflator.inflate(payload, false, max, scratch)?;
             }
         }
+        self.inflatable = self.inflatable.saturating_sub(scratch.len());
         if is_text && simdutf8::basic::from_utf8(scratch).is_err() {
             return Err(Violation { code: CloseCode::INVALID, what: "text that is not UTF-8" });
         }

@@ -100,6 +100,8 @@ pub(crate) struct Core {
     pub(super) heap_freed: usize,
     /// The most connections since it was asked to part with them.
     pub(super) most_connections: usize,
+    /// Bytes that may still be inflated for who is being read.
+    pub(super) inflatable: usize,
     /// Commands of this round that are left.
     round: Share,
     /// To be taken out at the end of the turn.
@@ -181,6 +183,7 @@ impl Core {
             chunks_freed: 0,
             heap_freed: 0,
             most_connections: 0,
+            inflatable: 0,
             round: Share::default(),
             detaching: Vec::new(),
             adopted: Vec::new(),
