@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wheelhouse_websocket::{
     deflate,
-    http::{self, Answer, Refused, Request},
+    http::{self, Answer, Invalid, Refused, Request},
 };
 
 /// What [`Handler::on_request`](crate::Handler::on_request) answers: the WebSocket that was asked for, a refusal, a page, or
@@ -192,7 +192,10 @@ impl Reply {
         self
     }
 
-    /// One more header. A name that is no token, or a value with a line end in it, is logged and left out.
+    /// One more header. Logged and left out are a name that is no token, a value with a line end or another control
+    /// character in it, and what the engine writes itself: Connection, Content-Length, Transfer-Encoding,
+    /// Sec-WebSocket-Accept, Sec-WebSocket-Extensions and Sec-WebSocket-Protocol (that is
+    /// [`subprotocol`](Reply::subprotocol)), and with [`Reply::accept`] also Upgrade and Sec-WebSocket-Version.
     ///
     /// ```
     /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
@@ -251,7 +254,7 @@ impl Reply {
             answer = match answer.clone().header(name, value) {
                 Ok(answer) => answer,
                 Err(error) => {
-                    tracing::warn!(status, %error, "a reply's header is left out");
+                    left_out(status, &error);
                     answer
                 }
             };
@@ -329,6 +332,10 @@ impl Asked {
                 });
                 let offers = self.offers.iter().map(Vec::as_slice);
                 let (agreed, extensions) = deflate.and_then(|config| config.answer(offers)).unzip();
+                reply.headers.retain(|(name, value)| {
+                    let checked = http::check_accept_header(name, value);
+                    checked.inspect_err(|error| left_out(101, error)).is_ok()
+                });
                 http::write_accept(out, key, chosen.as_deref(), extensions.as_deref(), &reply.headers);
                 Some(Accepted { subprotocol: chosen, agreed })
             }
@@ -347,4 +354,8 @@ impl Asked {
             }
         }
     }
+}
+
+fn left_out(status: u16, error: &Invalid) {
+    tracing::warn!(status, %error, "a reply's header is left out");
 }
