@@ -102,7 +102,8 @@ impl Reply {
         Reply::new(ReplyKind::Later(None))
     }
 
-    /// An HTTP answer of that status (200 to 599; others count as 500), and the connection ends gracefully.
+    /// An HTTP answer of that status (200 to 599; others count as 500), and the connection ends gracefully. It has a
+    /// `Date`, as all answers but a 101 do: the handler's own where it gives one as a [`header`](Reply::header).
     ///
     /// ```
     /// use wheelhouse::{CloseReason, Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
@@ -213,7 +214,8 @@ impl Reply {
     /// # let client = bench.open_on(ListenerId(0));
     /// # bench.input(client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # let answer = bench.output(client);
-    /// assert!(answer.starts_with(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n"));
+    /// assert!(answer.starts_with(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nDate: "));
+    /// assert!(!answer.windows(5).any(|name| name == b"X-Bad"));
     /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Reply {
         self.headers.push((name.into(), value.into()));
@@ -248,8 +250,8 @@ impl Reply {
     }
 
     /// The answer of that status, on the wire.
-    pub(crate) fn write_status(&self, status: u16, is_head: bool, out: &mut Vec<u8>) {
-        let mut answer = Answer::new(status);
+    fn write_status(&self, status: u16, is_head: bool, date: Option<&str>, out: &mut Vec<u8>) {
+        let mut answer = dated(Answer::new(status), date);
         for (name, value) in &self.headers {
             answer = match answer.clone().header(name, value) {
                 Ok(answer) => answer,
@@ -313,11 +315,12 @@ impl Asked {
     }
 
     /// Writes the answer; what was agreed on when the WebSocket is accepted, and none when nothing more comes. `deflate` is how
-    /// messages would be compressed here.
+    /// messages would be compressed here, `date` when this is.
     pub(crate) fn answer(
         &mut self,
         mut reply: Reply,
         deflate: Option<deflate::Config>,
+        date: Option<&str>,
         out: &mut Vec<u8>,
     ) -> Option<Accepted> {
         self.choose(reply.subprotocol.take());
@@ -340,19 +343,27 @@ impl Asked {
                 Some(Accepted { subprotocol: chosen, agreed })
             }
             (ReplyKind::Accept, Err(refused)) => {
-                refused.answer().write(out, self.is_head);
+                dated(refused.answer(), date).write(out, self.is_head);
                 None
             }
             (ReplyKind::Status(status), _) => {
-                reply.write_status(status, self.is_head, out);
+                reply.write_status(status, self.is_head, date, out);
                 None
             }
             // Put off for good.
             (ReplyKind::Later(_), _) => {
-                reply.write_status(503, self.is_head, out);
+                reply.write_status(503, self.is_head, date, out);
                 None
             }
         }
+    }
+}
+
+/// The answer with its Date, where the clock tells one.
+pub(crate) fn dated(answer: Answer, date: Option<&str>) -> Answer {
+    match date {
+        Some(date) => answer.date(date),
+        None => answer,
     }
 }
 

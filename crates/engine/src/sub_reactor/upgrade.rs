@@ -9,7 +9,7 @@ use std::{
 
 use wheelhouse_websocket::{
     deflate::Agreement,
-    http::{self, Refused, Request},
+    http::{self, Answer, Refused, Request},
 };
 
 use super::{Core, deadlines::clamp, read::Step, read_buffer::ReadBuffer, stage::Stage};
@@ -19,7 +19,7 @@ use crate::{
     id::Key,
     payload::Body,
     protocol::{Frame, Frames},
-    reply::{Accepted, Asked, ReplyKind},
+    reply::{Accepted, Asked, ReplyKind, dated},
 };
 
 impl Connection {
@@ -161,7 +161,8 @@ impl<H: Handler> Stage<H> {
             return false;
         }
         let mut out = Vec::new();
-        match asked.answer(reply, self.core.deflate_config(key), &mut out) {
+        let deflate = self.core.deflate_config(key);
+        match asked.answer(reply, deflate, self.core.date.at(self.core.clock.calendar()), &mut out) {
             Some(Accepted { subprotocol, agreed }) => {
                 self.core.begin_frames(key, agreed, subprotocol.as_deref());
                 let _ = self.core.enqueue(key, Body::Borrowed(&out));
@@ -303,11 +304,15 @@ impl Core {
         let id = self.connections.id(key).map(tracing::field::display);
         tracing::debug!(id, status = refused.status, what = refused.what, "a request is refused");
         let mut out = Vec::new();
-        refused.answer().write(&mut out, is_head);
+        self.dated(refused).write(&mut out, is_head);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.extras().under_way().closing = Some((reason, error));
         }
         self.finish_with_answer(key, &out);
+    }
+
+    fn dated(&mut self, refused: Refused) -> Answer {
+        dated(refused.answer(), self.date.at(self.clock.calendar()))
     }
 
     /// The last that the peer hears: it reaches it though the rest of what it sent is never read.
@@ -360,9 +365,9 @@ impl Core {
     pub(super) fn answer_before_shutdown(&mut self, key: Key) {
         let Some(asked) = self.connections.get(key).and_then(Connection::asked) else { return };
         let mut out = Vec::new();
-        Refused { status: 503, what: "the server is shutting down" }
-            .answer()
-            .write(&mut out, asked.is_head());
+        let is_head = asked.is_head();
+        let refused = Refused { status: 503, what: "the server is shutting down" };
+        self.dated(refused).write(&mut out, is_head);
         let _ = self.enqueue(key, Body::Borrowed(&out));
     }
 }
