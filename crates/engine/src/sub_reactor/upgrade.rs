@@ -75,7 +75,8 @@ impl<H: Handler> Stage<H> {
         let (frame, _) = buffer.part(span.clone());
         let frame = &*frame;
         let frames = self.core.frames_of(key)?;
-        let (most, max_headers) = (frames.max_head().min(size), frames.max_headers());
+        let (most, max_headers) = (frames.max_head(), frames.max_headers());
+        debug_assert!(most <= size, "a head of {most} bytes is read into {size}");
         let connection = self.core.connections.get_mut(key)?;
         // One limit for all heads of one answer: who sends interim ones for ever comes to it too.
         let most = most.saturating_sub(connection.protocol_state[1] as usize);
