@@ -222,8 +222,13 @@ impl Reply {
         self
     }
 
-    /// The body of a [`Reply::status`], and its media type. It is sent whole, be it larger than the write queue's limit, and is
-    /// buffer memory until it has left.
+    /// The body of a [`Reply::status`], and its media type. It is sent whole, be it larger than the write queue's limit, from
+    /// where it lies: a clone of one [`Bytes`] serves all who ask.
+    ///
+    /// It is buffer memory until it has left. Where the reactor's share of
+    /// [`buffer_memory`](crate::Builder::buffer_memory) cannot hold it, though others give way as the
+    /// [`memory_policy`](crate::Builder::memory_policy) says, the peer is told 500 in its place, which is logged, and the
+    /// connection ends gracefully with [`CloseReason::MemoryPressure`](crate::CloseReason::MemoryPressure).
     ///
     /// ```
     /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
@@ -249,8 +254,8 @@ impl Reply {
         self
     }
 
-    /// The answer of that status, on the wire.
-    fn write_status(&self, status: u16, is_head: bool, date: Option<&str>, out: &mut Vec<u8>) {
+    /// The head of the answer of that status, on the wire; the body that follows it.
+    fn write_status(self, status: u16, is_head: bool, date: Option<&str>, out: &mut Vec<u8>) -> Bytes {
         let mut answer = dated(Answer::new(status), date);
         for (name, value) in &self.headers {
             answer = match answer.clone().header(name, value) {
@@ -261,11 +266,21 @@ impl Reply {
                 }
             };
         }
-        if let Some((mime, body)) = &self.body {
-            answer = answer.body(mime, &body[..]);
+        let (mime, body) = self.body.unwrap_or_default();
+        if !body.is_empty() {
+            answer = answer.body(&mime, []);
         }
-        answer.write(out, is_head);
+        answer.write_head(out, body.len());
+        if is_head || !answer.may_have_body() { Bytes::new() } else { body }
     }
+}
+
+/// What becomes of a connection that has its answer.
+pub(crate) enum Answered {
+    /// It opens.
+    Yes(Accepted),
+    /// It ends, when this body has left behind the head.
+    No(Bytes),
 }
 
 /// What both ends agreed on.
@@ -314,7 +329,7 @@ impl Asked {
         self.chosen = subprotocol.or(self.chosen.take());
     }
 
-    /// Writes the answer; what was agreed on when the WebSocket is accepted, and none when nothing more comes. `deflate` is how
+    /// Writes the answer, but for the body of a handler's own. `deflate` is how
     /// messages would be compressed here, `date` when this is.
     pub(crate) fn answer(
         &mut self,
@@ -322,7 +337,7 @@ impl Asked {
         deflate: Option<deflate::Config>,
         date: Option<&str>,
         out: &mut Vec<u8>,
-    ) -> Option<Accepted> {
+    ) -> Answered {
         self.choose(reply.subprotocol.take());
         match (reply.kind, &self.key) {
             (ReplyKind::Accept, Ok(key)) => {
@@ -340,21 +355,17 @@ impl Asked {
                     checked.inspect_err(|error| left_out(101, error)).is_ok()
                 });
                 http::write_accept(out, key, chosen.as_deref(), extensions.as_deref(), &reply.headers);
-                Some(Accepted { subprotocol: chosen, agreed })
+                Answered::Yes(Accepted { subprotocol: chosen, agreed })
             }
             (ReplyKind::Accept, Err(refused)) => {
                 dated(refused.answer(), date).write(out, self.is_head);
-                None
+                Answered::No(Bytes::new())
             }
             (ReplyKind::Status(status), _) => {
-                reply.write_status(status, self.is_head, date, out);
-                None
+                Answered::No(reply.write_status(status, self.is_head, date, out))
             }
             // Put off for good.
-            (ReplyKind::Later(_), _) => {
-                reply.write_status(503, self.is_head, date, out);
-                None
-            }
+            (ReplyKind::Later(_), _) => Answered::No(reply.write_status(503, self.is_head, date, out)),
         }
     }
 }

@@ -1,17 +1,22 @@
 //! What every HTTP answer on a WebSocket port says, whoever gives it.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    sync::{
+        OnceLock,
+        mpsc::{Receiver, channel},
+    },
     time::{Duration, SystemTime},
 };
 
-use wheelhouse::Reply;
+use bytes::Bytes;
+use wheelhouse::{Builder, CloseReason, MemoryPolicy, Reply};
 
 use crate::{
-    MS, Script,
-    fixture::{Ending, read_to_end, serve},
-    plain,
-    wire::{Answer, read_head, request},
+    MS, Script, Told,
+    fixture::{Ending, Server, alone, connect_with_window, next, read_to_end, serve, tell},
+    plain, refused,
+    wire::{Answer, Client, Quiet, ask, peak_memory, read_head, request},
 };
 
 #[test]
@@ -85,4 +90,97 @@ fn a_handler_that_knows_the_date_better_keeps_its_own() {
     // One that is left out is as good as none.
     let dates = dates_of("/bad");
     assert!(dates.len() == 1 && httpdate::parse_http_date(&dates[0]).is_ok(), "{dates:?}");
+}
+
+/// Serves so many bytes, and tells why connections ended.
+fn pages(builder: Builder) -> (Server<Script>, Receiver<Told>) {
+    let (told, events) = channel();
+    let server = serve(builder.reactors(1), move |_| {
+        let told = told.clone();
+        Script::<()>::new()
+            .request(|_, (), request| match request.path()[1..].parse() {
+                Ok(size) => Reply::status(200).body("application/octet-stream", page(size)),
+                Err(_) => Reply::accept(),
+            })
+            .close(move |closed, ()| {
+                tell(&told, Told::Close { opened: closed.opened(), reason: *closed.reason() });
+            })
+    });
+    (server, events)
+}
+
+/// Part of one page that all are served from.
+fn page(size: usize) -> Bytes {
+    static ALL: OnceLock<Bytes> = OnceLock::new();
+    ALL.get_or_init(|| (0..100_u32 << 20).map(|n| (n % 251) as u8).collect()).slice(..size)
+}
+
+fn get(size: usize) -> String {
+    format!("GET /{size} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+#[test]
+fn a_page_of_any_size_arrives_whole_and_is_not_copied_for_each() {
+    alone("answers::a_page_of_any_size_arrives_whole_and_is_not_copied_for_each", || {
+        let (server, events) = pages(plain());
+        // Two wait at once, for the one page that there is.
+        drop(page(1));
+        let before = peak_memory();
+        let mut slow = [(); 2].map(|()| connect_with_window(server.at(), 4096));
+        slow.iter_mut().for_each(|stream| stream.write_all(get(100 << 20).as_bytes()).unwrap());
+        slow.iter_mut().for_each(|stream| stream.read_exact(&mut [0; 4096]).unwrap());
+        Client::open(server.at()).echo("others are served meanwhile");
+        assert!(peak_memory() - before < 16 << 20, "{} B more", peak_memory() - before);
+        drop(slow);
+        let ends = [(); 3].map(|()| next(&events));
+        assert!(ends.iter().all(|end| matches!(end, Told::Close { .. })), "{ends:?}");
+        for size in [0, 1, 1023, 1024, 300_000, (64 << 20) - 1, 64 << 20, 80 << 20] {
+            let answer = ask(server.at(), get(size).as_bytes());
+            assert_eq!(answer.status, 200, "{size} bytes");
+            assert!(answer.body == page(size), "{size} bytes");
+            assert_eq!(next(&events), refused(CloseReason::Local));
+        }
+    });
+}
+
+#[test]
+fn a_page_for_which_there_is_no_memory_is_500_and_no_reset() {
+    let (server, events) = pages(plain().buffer_memory(1 << 20));
+    let quiet = Quiet::talk(server.at());
+    let fits = (1 << 20) - 2048;
+    assert!(ask(server.at(), get(fits).as_bytes()).body == page(fits));
+    assert_eq!(next(&events), refused(CloseReason::Local));
+    for size in [1 << 20, 3 << 20] {
+        let answer = ask(server.at(), get(size).as_bytes());
+        assert_eq!((answer.status, &*answer.body), (500, &b"no memory for the answer\n"[..]));
+        assert!(answer.header("Date").is_some());
+        assert_eq!(next(&events), refused(CloseReason::MemoryPressure));
+    }
+    // Of whom only the head is told there is nothing to hold.
+    let mut stream = server.connect();
+    stream.write_all(get(3 << 20).replace("GET", "HEAD").as_bytes()).unwrap();
+    let head = Answer::parse(&read_to_end(&mut stream).0);
+    assert_eq!((head.status, head.header("Content-Length")), (200, Some("3145728")));
+    drop(stream);
+    assert_eq!(next(&events), refused(CloseReason::Local));
+    quiet.was_served();
+}
+
+#[test]
+fn for_a_page_others_give_way_where_the_policy_says_so() {
+    for (policy, status) in [(MemoryPolicy::CloseGreatest, 200), (MemoryPolicy::CloseAsking, 500)] {
+        let memory = plain().buffer_memory(1 << 20).memory_policy(policy);
+        let (server, events) = pages(memory.send_buffer(16 << 10));
+        let mut slow = connect_with_window(server.at(), 4096);
+        slow.write_all(get(800_000).as_bytes()).unwrap();
+        slow.read_exact(&mut [0; 100]).unwrap();
+        assert_eq!(ask(server.at(), get(500_000).as_bytes()).status, status, "{policy:?}");
+        // The one who has given way, or been told so; then the one who was served.
+        assert_eq!(next(&events), refused(CloseReason::MemoryPressure));
+        let (rest, ending) = read_to_end(&mut slow);
+        drop(slow);
+        assert_eq!(next(&events), refused(CloseReason::Local));
+        let is_whole = rest.ends_with(&page(800_000)[700_000..]);
+        assert_eq!((is_whole, ending == Ending::Eof), (status == 500, status == 500), "{policy:?}");
+    }
 }

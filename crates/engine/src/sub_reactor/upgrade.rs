@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use wheelhouse_websocket::{
     deflate::Agreement,
-    http::{self, Answer, Refused, Request},
+    http::{self, Refused, Request},
 };
 
 use super::{Core, deadlines::clamp, read::Step, read_buffer::ReadBuffer, stage::Stage};
@@ -19,7 +20,7 @@ use crate::{
     id::Key,
     payload::Body,
     protocol::{Frame, Frames},
-    reply::{Accepted, Asked, ReplyKind, dated},
+    reply::{Accepted, Answered, Asked, ReplyKind},
 };
 
 impl Connection {
@@ -164,14 +165,14 @@ impl<H: Handler> Stage<H> {
         let mut out = Vec::new();
         let deflate = self.core.deflate_config(key);
         match asked.answer(reply, deflate, self.core.date.at(self.core.clock.calendar()), &mut out) {
-            Some(Accepted { subprotocol, agreed }) => {
+            Answered::Yes(Accepted { subprotocol, agreed }) => {
                 self.core.begin_frames(key, agreed, subprotocol.as_deref());
                 let _ = self.core.enqueue(key, Body::Borrowed(&out));
                 self.open(id);
                 true
             }
-            None => {
-                self.core.finish_with_answer(key, &out);
+            Answered::No(body) => {
+                self.core.finish_with_answer(key, out, body);
                 false
             }
         }
@@ -309,18 +310,7 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.extras().under_way().closing = Some((reason, error));
         }
-        self.finish_with_answer(key, &out);
-    }
-
-    fn dated(&mut self, refused: Refused) -> Answer {
-        dated(refused.answer(), self.date.at(self.clock.calendar()))
-    }
-
-    /// The last that the peer hears: it reaches it though the rest of what it sent is never read.
-    fn finish_with_answer(&mut self, key: Key, answer: &[u8]) {
-        let _ = self.enqueue(key, Body::Borrowed(answer));
-        self.put_close_notify(key);
-        self.finish_early(key);
+        self.finish_with_answer(key, out, Bytes::new());
     }
 
     /// Ends the connection gracefully, for this reason, whether it was open already or not.
@@ -334,7 +324,8 @@ impl Core {
         }
     }
 
-    fn finish_early(&mut self, key: Key) {
+    /// The same before it was open.
+    pub(super) fn finish_early(&mut self, key: Key) {
         let stamp = self.clock.stamp();
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Handshaking) else {
             return;

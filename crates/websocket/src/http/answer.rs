@@ -166,6 +166,18 @@ impl Answer {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// Whether a body may follow the head: 204, 205 and 304 never have one. (Nor has the answer to a HEAD.)
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Answer;
+    ///
+    /// assert!(Answer::new(200).may_have_body());
+    /// assert!(!Answer::new(304).may_have_body());
+    /// ```
+    pub fn may_have_body(&self) -> bool {
+        !matches!(self.status, 204 | 205 | 304)
+    }
+
     /// Adds a header that is known to be fit.
     pub(super) fn with(mut self, name: &str, value: &str) -> Answer {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -174,9 +186,5 @@ impl Answer {
 
     fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
-    }
-
-    fn may_have_body(&self) -> bool {
-        !matches!(self.status, 204 | 205 | 304)
     }
 }
