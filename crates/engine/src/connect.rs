@@ -3,7 +3,8 @@ use std::{net::SocketAddr, time::Duration};
 use wheelhouse_websocket::http::Hello;
 
 use crate::{
-    Address, Error, Framing, Policy, Result, Tag, TlsClient, options,
+    Address, Error, Framing, Policy, Result, Tag, TlsClient,
+    options::{self, Options},
     rules::{Heartbeat, Rules, WaterMarks},
     url::Url,
 };
@@ -231,7 +232,7 @@ impl Connect {
     }
 
     /// Where it goes, once everything about it has been looked at.
-    pub(crate) fn validate(&self) -> Result<Plan> {
+    pub(crate) fn validate(&self, options: &Options) -> Result<Plan> {
         let url = Url::to_dial(&self.url)?;
         options::check_time(&options::CONNECT_TIMEOUT, self.timeout)?;
         let framing = self.framing.clone().over(url.is_websocket, &self.url)?;
@@ -242,6 +243,7 @@ impl Connect {
             rules.heartbeat.get_or_insert(Heartbeat::OF_WEBSOCKETS);
         }
         rules.validate(&framing, &self.url)?;
+        framing.fits(options)?;
         if url.is_tls && self.tls.is_none() {
             return Err(Error::BadOption {
                 option: "tls",

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bitflags::bitflags;
+use bytes::Bytes;
 use mio::Interest;
 use wheelhouse_wheel::TimerKey;
 
@@ -248,7 +249,12 @@ impl Connection {
         let queue = self.outbound.as_ref().map_or(0, |queue| queue.capacity());
         let held = self.under_way().and_then(|way| way.held.as_ref()).map_or(0, |(_, body)| body.len());
         let sealed = self.secure().map_or(0, |secure| secure.left.len());
-        self.inbound.capacity() + queue + held + sealed
+        self.inbound.capacity() + queue + held + sealed + self.unsealed()
+    }
+
+    /// Bytes of an answer's body that are still to be sealed.
+    pub(crate) fn unsealed(&self) -> usize {
+        self.under_way().and_then(|way| way.unsealed.as_ref()).map_or(0, Bytes::len)
     }
 
     pub(crate) fn secure(&self) -> Option<&Secure> {
@@ -266,7 +272,7 @@ impl Connection {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.outbound.as_ref().map_or(0, |queue| queue.len())
+        self.outbound.as_ref().map_or(0, |queue| queue.len()) + self.unsealed()
     }
 
     /// What to register for: reading and urgent data always, writing while the kernel is full.

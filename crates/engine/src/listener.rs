@@ -332,6 +332,7 @@ impl Listener {
             self.rules.heartbeat.get_or_insert(Heartbeat::OF_WEBSOCKETS);
         }
         self.rules.validate(&self.framing, &self.url)?;
+        self.framing.fits(options)?;
         self.trusted = self.proxies.as_deref().map(TrustedNetworks::parse).transpose()?;
         let refuse = |option, value: String, allowed: &str| {
             Err(Error::BadOption { option, value, allowed: allowed.into() })

@@ -5,7 +5,8 @@ use crate::MemoryPolicy;
 
 /// # Memory and fairness
 impl Builder {
-    /// The buffer that all connections of a reactor read into, in bytes. 64 KiB by default, 1 KiB to 16 MiB.
+    /// The buffer that all connections of a reactor read into, in bytes. 64 KiB by default, 1 KiB to 16 MiB. A WebSocket's
+    /// [`max_head`](crate::WebSocket::max_head), 16 KiB by default, may not be more.
     ///
     /// ```
     /// use wheelhouse::{Action, Conn, Engine, Handler, ListenerId, Message, testing::Bench};

@@ -5,7 +5,7 @@ use super::{
     control::{Worded, Words},
     lines::Lines,
 };
-use crate::{Error, Payload, Result};
+use crate::{Error, Payload, Result, options::Options};
 
 /// How a connection's bytes are cut into messages. The listener has one, or the [`Connect`](crate::Connect); the handler
 /// means the same by `on_message` and `send` over all of them.
@@ -277,6 +277,11 @@ impl Framing {
         }?;
         let longest = if let Parameters::Lines(max) = self.parameters { max } else { usize::MAX };
         self.words.as_ref().map_or(Ok(()), |words| words.validate(&self.frame, longest))
+    }
+
+    /// Tells of parameters that an engine with these options cannot serve.
+    pub(crate) fn fits(&self, options: &Options) -> Result<()> {
+        self.as_websocket().map_or(Ok(()), |socket| socket.fits(options))
     }
 
     /// Whether connections of both follow the same rules.

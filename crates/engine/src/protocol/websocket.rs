@@ -3,7 +3,10 @@ use std::fmt;
 use wheelhouse_websocket::{Role, Rules, http::Hello};
 
 use super::Deflate;
-use crate::{Error, Result, options};
+use crate::{
+    Error, Result,
+    options::{self, Options},
+};
 
 /// WebSocket (RFC 6455): what a listener takes and answers, or what one who dials asks for.
 ///
@@ -188,8 +191,10 @@ impl WebSocket {
     }
 
     /// The largest request, or answer to one: its first line and all headers, in bytes, those of interim answers before it
-    /// included. A larger request is answered with status 431. 16 KiB by default, 256 B to the size of the
-    /// [`read_buffer`](crate::Builder::read_buffer) (larger values count as that).
+    /// included. A larger request is answered with status 431. 16 KiB by default, 256 B to 16 MiB.
+    ///
+    /// A head is read as a whole, so it may not be larger than the [`read_buffer`](crate::Builder::read_buffer): who makes
+    /// that one smaller than 16 KiB, or wants longer heads than it has, sets both.
     ///
     /// ```
     /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
@@ -209,6 +214,12 @@ impl WebSocket {
     /// let client = bench.open_on(ListenerId(0));
     /// bench.input(client, format!("GET /{} HTTP/1.1\r\n", "x".repeat(300)).as_bytes());
     /// assert!(bench.output(client).starts_with(b"HTTP/1.1 431 "));
+    ///
+    /// let error = Engine::builder().listen("ws://127.0.0.1:0").read_buffer(4096).build(|_| Echo).err();
+    /// assert_eq!(
+    ///     error.map(|error| error.to_string()).as_deref(),
+    ///     Some("option `max_head`: 16384 with a `read_buffer` of 4096 is not allowed; allowed: 256 to 4096 bytes per request")
+    /// );
     /// ```
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.max_head = bytes;
@@ -367,6 +378,19 @@ impl WebSocket {
             deflate.validate()?;
         }
         self.hello("localhost", "/").map(drop)
+    }
+
+    /// A head is looked at where it was read.
+    pub(super) fn fits(&self, options: &Options) -> Result<()> {
+        let (most, known) = (options.read_buffer, options::MAX_HEAD);
+        if self.max_head <= most {
+            return Ok(());
+        }
+        Err(Error::BadOption {
+            option: known.name,
+            value: format!("{} with a `read_buffer` of {most}", self.max_head),
+            allowed: format!("{} to {most} {}", known.min, known.unit),
+        })
     }
 
     /// What a client asks the server of that name for.

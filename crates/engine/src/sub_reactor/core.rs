@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     connection::{Connection, Flags, Phase},
     connections::Connections,
+    date::Date,
     id::Key,
     io::Io,
     linear::Storage,
@@ -73,6 +74,8 @@ pub(crate) struct Core {
     pub(super) handshaking: (u64, Duration),
     /// What WebSockets share.
     pub(super) workshop: Workshop,
+    /// What their answers say of the time.
+    pub(super) date: Date,
     /// Queues without a connection, kept for the next one that needs one.
     #[expect(clippy::vec_box, reason = "the box is what is reused: a connection holds a pointer")]
     pub(super) spare_queues: Vec<Box<Outbound>>,
@@ -167,6 +170,7 @@ impl Core {
             sealed: Vec::new(),
             handshaking: (0, Duration::ZERO),
             workshop: Workshop::default(),
+            date: Date::default(),
             spare_queues: Vec::new(),
             local,
             masses: VecDeque::new(),
