@@ -58,12 +58,17 @@ pub fn as_asked(asked: &str, address: &str) -> String {
 
 /// Whether a listener on this URL speaks WebSocket.
 pub fn is_websocket(url: &str) -> bool {
-    url.starts_with("ws://") || url.starts_with("wss://")
+    matches!(&*scheme_of(url), "ws" | "wss")
 }
 
 /// Whether a listener on this URL speaks TLS.
 pub fn is_tls(url: &str) -> bool {
-    url.starts_with("tls://") || url.starts_with("wss://")
+    matches!(&*scheme_of(url), "tls" | "wss")
+}
+
+/// The scheme of a URL in lower case: it means the same in any.
+fn scheme_of(url: &str) -> String {
+    url.split("://").next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Lets this process open as many files as its hard limit allows, and says how many these are.
@@ -157,6 +162,17 @@ mod tests {
         ] {
             assert_eq!(as_asked(asked, address), told);
         }
+    }
+
+    #[test]
+    fn what_is_spoken_is_read_off_the_scheme_in_any_case() {
+        assert!(
+            is_websocket("ws://a:1")
+                && is_websocket("WSS://a:1")
+                && is_tls("Wss://a:1")
+                && is_tls("tls://a:1")
+        );
+        assert!(!is_websocket("tls://a:1") && !is_tls("WS://a:1") && !is_tls("unix:/tls://"));
     }
 
     #[test]

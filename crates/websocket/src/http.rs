@@ -48,6 +48,8 @@ mod target;
 mod upgrade;
 mod welcome;
 
+pub(crate) use self::field::is_token;
+
 pub use self::accept::{accept_key, check_accept_header, write_accept};
 pub use self::answer::Answer;
 pub use self::field::check_header;

@@ -177,8 +177,8 @@ impl Plan {
         if self.has(8) { 3 } else { 65_535 }
     }
 
-    fn max_frame(&self) -> usize {
-        if self.has(9) { 200 } else { self.max_message() }
+    fn max_frame(&self) -> Option<usize> {
+        self.has(9).then_some(200)
     }
 
     fn offers_protocol(&self) -> bool {
@@ -192,11 +192,13 @@ impl Plan {
     fn connect(&self) -> Connect {
         let mut socket = WebSocket::new()
             .max_message(self.max_message())
-            .max_frame(self.max_frame())
             .max_fragments(self.max_fragments())
             .max_controls(self.max_controls())
             .max_head(1024)
             .max_headers(12);
+        if let Some(bytes) = self.max_frame() {
+            socket = socket.max_frame(bytes);
+        }
         if self.has_deflate() {
             let deflate = Deflate::new().threshold(if self.has(13) { 0 } else { 64 });
             socket = socket.deflate(deflate.own_contexts(usize::from(self.has_contexts())));
@@ -285,7 +287,7 @@ impl Plan {
         let rules = Rules {
             role: Role::Client,
             max_message: self.max_message(),
-            max_frame: self.max_frame(),
+            max_frame: self.max_frame().unwrap_or(usize::MAX),
             max_fragments: self.max_fragments() as u32,
         };
         let deflate = answer.deflate(self.has_contexts()).map(|deflate| deflate.theirs);

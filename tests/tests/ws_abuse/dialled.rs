@@ -36,14 +36,19 @@ impl Dialler {
         let to = Connect::to(url).framing(Framing::websocket(self.socket.clone()));
         self.server.handle.connect(On::Any, to).unwrap();
         let mut stream = accept(&self.listener);
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            request.push(byte[0]);
-        }
-        (stream, String::from_utf8(request).unwrap())
+        let request = read_request(&mut stream);
+        (stream, request)
     }
+}
+
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        request.push(byte[0]);
+    }
+    String::from_utf8(request).unwrap()
 }
 
 /// The answer that opens.
@@ -131,6 +136,19 @@ fn those_who_dial_share_the_places_for_contexts_of_their_own() {
     let _five = answer(five, neither);
     assert!(dial().2, "it was given back with the answer");
     drop(two);
+}
+
+#[test]
+fn who_dials_may_write_the_scheme_in_any_case_and_no_fragment() {
+    let dialler = Dialler::new(WebSocket::new());
+    let at = dialler.listener.local_addr().unwrap();
+    dialler.server.handle.connect(On::Any, Connect::to(format!("Ws://{at}/Rooms?A"))).unwrap();
+    let request = read_request(&mut accept(&dialler.listener));
+    assert!(request.starts_with("GET /Rooms?A HTTP/1.1\r\n"), "{request}");
+    for url in [format!("ws://{at}/#top"), format!("ws://{at}#top"), format!("WS://{at}/a?b#top")] {
+        let error = dialler.server.handle.connect(On::Any, Connect::to(&*url)).unwrap_err().to_string();
+        assert!(error.contains(&url) && error.contains("`#top`"), "{error}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod endings;
 mod fixture;
 mod floods;
 mod frames;
+mod grown;
 mod handshakes;
 mod late;
 mod memory;

@@ -43,7 +43,7 @@ impl Builder {
 
     /// Bytes of input that may wait for the rest of their message, per connection: beyond them
     /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow). 1 MiB by default, 64 B to 64 MiB. Of a WebSocket a
-    /// whole [`max_message`](crate::WebSocket::max_message) may wait, where that is more.
+    /// whole [`max_message`](crate::WebSocket::max_message) may wait, with what compression may add, where that is more.
     ///
     /// ```
     /// use wheelhouse::{CloseReason, Engine, Framing, testing::Bench};

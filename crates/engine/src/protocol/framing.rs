@@ -220,16 +220,18 @@ impl Framing {
         })
     }
 
-    /// The framing of one who listens on, or dials, an URL that names a WebSocket or does not.
-    pub(crate) fn over(self, is_websocket: bool, url: &str) -> Result<Framing> {
-        match self.as_websocket() {
-            None if is_websocket && self.is_raw() => Ok(Framing::websocket(WebSocket::new())),
-            None if is_websocket => Err(Error::BadOption {
+    /// The framing of one who listens on, or dials, an URL that names a WebSocket or does not: what was asked for, or what goes
+    /// with the URL.
+    pub(crate) fn over(asked: Option<Framing>, is_websocket: bool, url: &str) -> Result<Framing> {
+        match asked {
+            None if is_websocket => Ok(Framing::websocket(WebSocket::new())),
+            None => Ok(Framing::raw()),
+            Some(framing) if is_websocket && framing.as_websocket().is_none() => Err(Error::BadOption {
                 option: "framing",
                 value: format!("another framing than WebSocket's on `{url}`"),
                 allowed: "Framing::websocket, or tcp:// and tls:// for others".into(),
             }),
-            _ => Ok(self),
+            Some(framing) => Ok(framing),
         }
     }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use wheelhouse_websocket::{Role, Rules, http::Hello};
+use wheelhouse_websocket::{Role, Rules, deflate::most_deflated, http::Hello};
 
 use super::Deflate;
 use crate::{
@@ -57,8 +57,11 @@ impl WebSocket {
         WebSocket::default()
     }
 
-    /// The largest message, in bytes: all its fragments together, on the wire and inflated. A larger one is answered with
-    /// close code 1009. 1 MiB by default, 125 B to 64 MiB.
+    /// The largest message, in bytes: all its fragments together, inflated where it is compressed. A larger one is answered
+    /// with close code 1009, before what is too much of it is kept. 1 MiB by default, 125 B to 64 MiB.
+    ///
+    /// Compressed, it may take more on the wire than that, for not every message gets smaller: an eighth and a 64th more,
+    /// 64 B, and 10 B for each of its fragments, which is as much as compressors add at worst.
     ///
     /// ```
     /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
@@ -89,10 +92,10 @@ impl WebSocket {
         self
     }
 
-    /// The largest frame, in bytes of payload: a whole message, or one fragment. A larger one is answered with close code
-    /// 1009 at its header, before any of it is kept. Off by default: a frame may be as large as its
-    /// [message](WebSocket::max_message). 125 B to 64 MiB; what is more than `max_message` changes nothing. What is sent is
-    /// not cut to it.
+    /// The largest frame, in bytes of payload as they are on the wire: a whole message, or one fragment. A larger one is
+    /// answered with close code 1009 at its header, before any of it is kept. Off by default: a frame may be as large as its
+    /// [message](WebSocket::max_message). 125 B to 64 MiB; what is more than `max_message` changes nothing but for messages
+    /// that compression makes larger. What is sent is not cut to it.
     ///
     /// ```
     /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
@@ -430,7 +433,7 @@ impl Frames {
         let rules = |role| Rules {
             role,
             max_message: parameters.max_message,
-            max_frame: parameters.max_frame.unwrap_or(parameters.max_message),
+            max_frame: parameters.max_frame.unwrap_or(usize::MAX),
             max_fragments: u32::try_from(parameters.max_fragments).unwrap_or(u32::MAX),
         };
         Frames { server: rules(Role::Server), client: rules(Role::Client), parameters }
@@ -440,8 +443,13 @@ impl Frames {
         if is_client { self.client } else { self.server }
     }
 
-    pub(crate) fn max_message(&self) -> usize {
-        self.parameters.max_message
+    /// The most bytes of one message on the wire, without its headers.
+    pub(crate) fn most_on_the_wire(&self) -> usize {
+        let WebSocket { max_message, max_fragments, .. } = self.parameters;
+        match self.parameters.deflate {
+            Some(_) => most_deflated(max_message, max_fragments),
+            None => max_message,
+        }
     }
 
     pub(crate) fn max_controls(&self) -> usize {

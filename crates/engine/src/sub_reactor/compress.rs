@@ -189,8 +189,15 @@ impl Core {
         match extras.and_then(|extras| extras.contexts.as_mut()).filter(|_| kind.has_contexts) {
             Some(own) => {
                 own.ours.deflate(bytes, own.keeps_ours, deflated);
-                // It has it in its window now, and so must the peer.
-                own.keeps_ours || deflated.len() < bytes.len()
+                let is_smaller = deflated.len() < bytes.len();
+                // It is in the window now, which the peer's has to follow: it goes as it is only where the window is emptied
+                // for it. A message that fills the window has driven out all before it, and takes nothing else along; behind
+                // a shorter one, what was remembered is worth more than the few bytes that it got longer.
+                if !is_smaller && own.keeps_ours && bytes.len() >> kind.window > 0 {
+                    own.ours.forget();
+                    return false;
+                }
+                is_smaller || own.keeps_ours
             }
             None => {
                 self.workshop.deflator(level, kind.window).deflate(bytes, false, deflated);

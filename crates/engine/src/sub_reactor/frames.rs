@@ -2,7 +2,9 @@
 
 use std::io::{self, ErrorKind};
 
-use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, Plain, Rules, State, Violation, mask};
+use wheelhouse_websocket::{
+    CloseCode, Event, Header, Opcode, Pass, Plain, Rules, State, Violation, deflate::most_deflated, mask,
+};
 
 use super::{
     Core,
@@ -228,7 +230,7 @@ impl Core {
     /// As a client, or compressed.
     fn send_specially(&mut self, key: Key, opcode: Opcode, payload: Payload<'_>) -> Sent {
         let kind = self.connections.get(key).map(Connection::kindred).unwrap_or_default();
-        if kind.has_contexts && !self.is_within_limit(key, most_deflated(payload.bytes().len()), 0) {
+        if kind.has_contexts && !self.is_within_limit(key, most_deflated(payload.bytes().len(), 1), 0) {
             // Not afterwards: what has been compressed is in the window, and the peer has to get it.
             return self.refuse(key);
         }
@@ -245,11 +247,6 @@ impl Core {
 
 /// What a close frame may take beyond the room of pings and pongs: its largest, masked.
 const CLOSE_ROOM: usize = 14 + CloseCode::MAX_PAYLOAD;
-
-/// The most that a message comes to as a frame, compressed or not: zlib adds up to an eighth to what does not get smaller.
-const fn most_deflated(len: usize) -> usize {
-    len + len / 8 + 64
-}
 
 #[inline]
 fn kind_of(is_text: bool) -> Kind {

@@ -70,7 +70,7 @@ impl Core {
     fn most_kept(&self, key: Key) -> usize {
         let limit = self.options().inbound_limit;
         // A message of the largest size, and the beginning of a frame behind it.
-        self.frames_of(key).map_or(limit, |frames| limit.max(frames.max_message() + 256))
+        self.frames_of(key).map_or(limit, |frames| limit.max(frames.most_on_the_wire() + 256))
     }
 
     /// The same without a look at the limit.
