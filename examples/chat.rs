@@ -18,13 +18,13 @@ use wheelhouse::{
     Action, Audience, Closed, Conn, ConnId, Engine, Framing, Handle, Handler, Kind, ListenerId, Message,
     Policy, Reactor, ReactorId, Reply, Request,
 };
-use wheelhouse_examples::{AnyError, Certificate, end, listener, serve_at};
+use wheelhouse_examples::{AnyError, Certificate, end, listener, serve_at, websocket_url};
 
 /// One room, for browsers and telnet.
 #[derive(Parser)]
 struct Options {
     /// Where browsers come, for the page and its WebSockets: ws://HOST:PORT, or wss://HOST:PORT for https
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9001")]
+    #[arg(long, value_name = "URL", value_parser = websocket_url, default_value = "ws://127.0.0.1:9001")]
     ws: String,
     /// Where telnet comes
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9002")]

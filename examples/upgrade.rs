@@ -13,19 +13,21 @@ use std::{
 
 use clap::Parser;
 use wheelhouse::{Action, Conn, ConnId, Engine, Handle, Handler, Message, Reply, Request};
-use wheelhouse_examples::{AnyError, end, seconds, serve_at};
+use wheelhouse_examples::{AnyError, Certificate, end, listener, seconds, serve_at, websocket_url};
 
 /// Tells each WebSocket on /v1 who it is: `Authorization: Bearer NAME.SECRET`, subprotocol json or cbor.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9007")]
+    /// Where to listen: ws://HOST:PORT, or wss://HOST:PORT for TLS
+    #[arg(long, value_name = "URL", value_parser = websocket_url, default_value = "ws://127.0.0.1:9007")]
     listen: String,
+    #[command(flatten)]
+    certificate: Certificate,
     /// What everyone has to know
     #[arg(long, value_name = "TEXT", default_value = "sesame")]
     secret: String,
     /// Pages of this origin may come too, as https://example.org; again for more; by default only those from where we are
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Vec<String>,
     /// How long it takes to look up one whose secret is not known here
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0.5")]
@@ -71,7 +73,7 @@ impl Handler for Api {
             // The engine says 426, or what is wrong with a request that tried.
             return Reply::accept();
         }
-        if !self.is_welcome(request) {
+        if !self.is_welcome(request, conn.tls().is_some()) {
             return Reply::status(403).body("text/plain", "not from that page\n");
         }
         let Some((name, secret)) = credentials(request) else {
@@ -102,11 +104,22 @@ impl Handler for Api {
 
 impl Api {
     /// Browsers say which page asks; others say nothing, and have no cookies that a stranger's page could use.
-    fn is_welcome(&self, request: &Request<'_>) -> bool {
-        // Over TLS this would be true: `https://example.org` is where `wss://example.org` is.
-        let is_tls = false;
+    /// Over TLS a page is from where we are when it came by `https://`.
+    fn is_welcome(&self, request: &Request<'_>, is_tls: bool) -> bool {
         request.is_same_origin(is_tls) || request.origin_is_one_of(&self.origins)
     }
+}
+
+/// Reads an origin from the command line: what is none, or has a path, would match no page (RFC 6454, 6.2).
+fn origin(text: &str) -> Result<String, String> {
+    let (scheme, host) = text.split_once("://").unwrap_or_default();
+    let is_of_a_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    let is_origin = !scheme.is_empty() && !host.is_empty() && host.chars().all(is_of_a_host);
+    if is_origin && port.is_none_or(|port| port.parse::<u16>().is_ok()) {
+        return Ok(text.to_owned());
+    }
+    Err("expected an origin, https://HOST or https://HOST:PORT".to_owned())
 }
 
 /// The name and the secret of a well-formed token.
@@ -140,9 +153,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), AnyError> {
-    let Options { listen, secret, origin: origins, look_up: takes, within } = options;
+    let Options { listen, certificate, secret, origin: origins, look_up: takes, within } = options;
+    let urls = [listen];
+    let tls = certificate.tls(&urls)?;
     let (look_ups, asked) = sync_channel(WAITING);
-    let engine = Engine::builder().listen(listen.as_str()).build(move |_| Api {
+    let engine = Engine::builder().listen(listener(&urls[0], tls.as_ref())).build(move |_| Api {
         secret: secret.clone(),
         origins: origins.clone(),
         within,
@@ -151,6 +166,6 @@ fn run(options: Options) -> Result<(), AnyError> {
     let handle = engine.handle();
     // It ends with the process: a look-up may be under way when everything else is over.
     thread::Builder::new().name("look-ups".into()).spawn(move || look_up(&asked, &handle, takes))?;
-    serve_at(engine, &[listen])?;
+    serve_at(engine, &urls)?;
     Ok(())
 }

@@ -241,23 +241,45 @@ fn the_chat_serves_its_page_by_https_and_knows_its_own_origin() {
     let certificate = directory.path().join("cert.pem");
     let options = ["--ws", "wss://127.0.0.1:0", "--tcp", "tcp://127.0.0.1:0", "--write-cert"];
     let chat = Server::start_with("chat", 2, &[&options[..], &[path(&certificate)]].concat());
-    // As from port 443, the default: the engine looks at a page's host and port, and a scheme is a port here.
-    let host = "127.0.0.1";
-    let ask = |request: String| {
-        let mut stream = trusting(&certificate, &chat, "127.0.0.1");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut head = String::new();
-        BufReader::new(stream).read_line(&mut head).unwrap();
-        head
-    };
-    assert_eq!(ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), "HTTP/1.1 200 OK\r\n");
+    let page = asking(&certificate, &chat, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    assert_eq!(page, "HTTP/1.1 200 OK\r\n");
     for (scheme, answer) in [("https", "HTTP/1.1 101 "), ("http", "HTTP/1.1 403 ")] {
-        let head = ask(format!(
-            "GET / HTTP/1.1\r\nHost: {host}\r\nOrigin: {scheme}://{host}\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        ));
+        let head = asking(&certificate, &chat, &from_a_page(scheme, "GET / HTTP/1.1", ""));
         assert!(head.starts_with(answer), "{scheme}: {head}");
     }
+}
+
+#[test]
+fn who_is_let_in_over_tls_is_who_came_by_https() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = directory.path().join("cert.pem");
+    let server = Server::start_on("upgrade", &["wss://127.0.0.1:0"], &["--write-cert", path(&certificate)]);
+    assert!(server.url().starts_with("wss://127.0.0.1:"), "{}", server.url());
+    let more = "Authorization: Bearer ann.sesame\r\nSec-WebSocket-Protocol: json\r\n";
+    for (scheme, answer) in [("https", "HTTP/1.1 101 "), ("http", "HTTP/1.1 403 ")] {
+        let head = asking(&certificate, &server, &from_a_page(scheme, "GET /v1 HTTP/1.1", more));
+        assert!(head.starts_with(answer), "{scheme}: {head}");
+    }
+    assert_eq!(server.stop().0, Some(0));
+}
+
+/// The first line of the answer to a request over TLS.
+fn asking(certificate: &Path, server: &Server, request: &str) -> String {
+    let mut stream = trusting(certificate, server, "127.0.0.1");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut head = String::new();
+    BufReader::new(stream).read_line(&mut head).unwrap();
+    head
+}
+
+/// As a browser asks for a WebSocket from the page of the same host. Both have the default port: the engine looks at a page's
+/// host and port, and a scheme is a port here.
+fn from_a_page(scheme: &str, line: &str, more: &str) -> String {
+    let host = "127.0.0.1";
+    format!(
+        "{line}\r\nHost: {host}\r\nOrigin: {scheme}://{host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{more}\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
 }
 
 /// Files with a certificate for `site.example` and its key.

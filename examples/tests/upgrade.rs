@@ -8,7 +8,7 @@ mod socket;
 
 use std::time::{Duration, Instant};
 
-use common::Server;
+use common::{Server, example, run};
 use socket::{Socket, ask, http};
 
 fn start(options: &[&str]) -> Server {
@@ -89,4 +89,26 @@ fn the_reactor_goes_on_while_one_is_looked_up() {
         // Nobody answers for this one in time.
         assert_eq!(waiting.join().unwrap().0, 503);
     });
+}
+
+#[test]
+fn what_no_browser_could_use_is_refused_with_the_option_and_the_value() {
+    let (listen, origin) = ("expected ws://HOST:PORT or wss://HOST:PORT", "expected an origin, https://HOST");
+    for (program, option, value, expected) in [
+        ("upgrade", "--listen", "tcp://127.0.0.1:0", listen),
+        ("upgrade", "--listen", "tls://127.0.0.1:0", listen),
+        ("upgrade", "--listen", "unix:/tmp/a.sock", listen),
+        ("chat", "--ws", "tcp://127.0.0.1:0", listen),
+        ("upgrade", "--origin", "foo", origin),
+        ("upgrade", "--origin", "https://", origin),
+        ("upgrade", "--origin", "https://example.org/", origin),
+        ("upgrade", "--origin", "https://example.org:https", origin),
+        ("upgrade", "--origin", "https://example.org,https://example.com", origin),
+    ] {
+        let ended = run(example(program).args([option, value]));
+        assert_eq!(ended.code, Some(2), "{program} {option} {value}: {}", ended.err);
+        for part in [option, value, expected] {
+            assert!(ended.err.contains(part), "{program} {option} {value}: {}", ended.err);
+        }
+    }
 }

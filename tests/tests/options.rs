@@ -62,6 +62,7 @@ fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
         "deflate level" => builder.listen(web(deflate(Deflate::new().level(value as u32)))),
         "deflate threshold" => builder.listen(web(deflate(Deflate::new().threshold(n)))),
         "deflate own_contexts" => builder.listen(web(deflate(Deflate::new().own_contexts(n)))),
+        "deflate window_bits" => builder.listen(web(deflate(Deflate::new().window_bits(value as u32)))),
         "busy_poll" => builder.busy_poll(Duration::from_micros(value)),
         // A connection's, not an engine's.
         "timeout" => return None,
@@ -75,7 +76,7 @@ fn every_number_out_of_bounds_is_refused_with_what_is_allowed_before_a_socket_is
     let taken = format!("tcp://{}", taken.local_addr().unwrap());
     for known in OPTIONS {
         let bad = [known.min.checked_sub(1), Some(0).filter(|_| known.min > 0), Some(known.max + 1)];
-        let is_narrow = matches!(known.name, "keep_alive count" | "deflate level");
+        let is_narrow = matches!(known.name, "keep_alive count" | "deflate level" | "deflate window_bits");
         let absurd = if is_narrow { u64::from(u32::MAX) } else { u64::MAX };
         for value in bad.into_iter().chain([Some(absurd)]).flatten() {
             // The port is taken: had a socket been opened before the option was looked at, that would be the error.

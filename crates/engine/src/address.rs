@@ -109,6 +109,9 @@ impl FromStr for Address {
 
 fn parse_tcp(text: &str, rest: &str) -> Result<Address> {
     let bad = |why: &str| Error::bad_address(text, why);
+    if rest.contains('@') {
+        return Err(bad("user names and passwords are not taken"));
+    }
     let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("no port; expected `tcp://host:port`"))?;
     let is_number = !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
     let number = is_number.then(|| port.parse().ok()).flatten();
@@ -124,7 +127,7 @@ fn parse_tcp(text: &str, rest: &str) -> Result<Address> {
         _ if host.contains(':') => Err(bad("an IPv6 address needs brackets: `tcp://[::1]:port`")),
         _ => Ok(match host.parse::<IpAddr>() {
             Ok(ip) => Address::Tcp(SocketAddr::new(ip, port)),
-            Err(_) if host.contains(['/', '?', '#', '@', ' ']) => {
+            Err(_) if host.contains(['/', '?', '#', ' ']) => {
                 return Err(bad(&format!("bad host `{host}`; expected `tcp://host:port`")));
             }
             Err(_) => Address::Name { host: host.to_owned(), port },
@@ -196,7 +199,9 @@ mod tests {
             ("tcp://::1:80", "brackets"),
             ("tcp://[::1:80", "without `]`"),
             ("tcp://[zz]:80", "bad IPv6 address `zz`"),
-            ("tcp://user@host:80", "bad host"),
+            ("tcp://user@host:80", "user names and passwords are not taken"),
+            ("tcp://user:password@host:80", "user names and passwords are not taken"),
+            ("tcp://a/b:80", "bad host `a/b`"),
             ("unix:", "no path"),
             ("unix:@", "no path"),
             ("inherited:x", "inherited:N"),

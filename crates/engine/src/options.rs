@@ -121,6 +121,7 @@ options! {
     DEFLATE_LEVEL = "deflate level", "zlib level", Some(1), 0, 9;
     DEFLATE_THRESHOLD = "deflate threshold", "bytes per message", Some(512), 0, 64 * MIB;
     DEFLATE_CONTEXTS = "deflate own_contexts", "connections per reactor", Some(0), 0, 65_536;
+    DEFLATE_WINDOW = "deflate window_bits", "bits", Some(15), 9, 15;
     BUSY_POLL = "busy_poll", "us", None, 1, 1_000_000;
     CONNECT_TIMEOUT = "timeout", "ms", Some(10_000), 1, DAYS_24;
 }

@@ -133,4 +133,25 @@ mod tests {
             assert!(error.contains(text) && error.contains(wrong), "{text}: {error}");
         }
     }
+
+    #[test]
+    fn user_names_and_passwords_are_refused_as_what_they_are() {
+        for text in [
+            "ws://u:p@h",
+            "ws://u:p@h/",
+            "wss://u@h:1",
+            "ws://u:p@[::1]:1/a",
+            "tls://u:p@127.0.0.1:1",
+            "ws://@h",
+        ] {
+            for read in [Url::to_dial, Url::to_listen] {
+                let error = read(text).unwrap_err().to_string();
+                assert!(
+                    error.contains(text) && error.contains("user names and passwords are not taken"),
+                    "{error}"
+                );
+            }
+        }
+        assert!(Url::to_dial("ws://h/a@b?c@d").is_ok());
+    }
 }

@@ -16,6 +16,7 @@ mod identity;
 mod memory;
 mod pages;
 mod peer;
+mod pem;
 mod pki;
 mod pressure;
 mod site;

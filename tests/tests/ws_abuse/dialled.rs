@@ -192,3 +192,29 @@ fn what_all_are_told_is_masked_anew_for_each_server_that_was_dialled() {
     masks.dedup();
     assert_eq!(masks.len(), 2 * SERVERS, "a key was used again");
 }
+
+#[test]
+fn a_server_that_takes_the_offer_and_not_its_window_is_given_up() {
+    let dialler = Dialler::new(WebSocket::new().deflate(Deflate::new().window_bits(10)));
+    for (window, is_kept) in [
+        ("", false),
+        ("; server_max_window_bits=11", false),
+        ("; server_max_window_bits=10; client_max_window_bits=11", false),
+        ("; server_max_window_bits=10", true),
+        ("; server_max_window_bits=8; client_max_window_bits=9", true),
+    ] {
+        let (mut stream, request) = dialler.dial();
+        let neither = "server_no_context_takeover; client_no_context_takeover";
+        let offered = format!("{neither}; server_max_window_bits=10; client_max_window_bits=10\r\n");
+        assert!(request.contains(&format!("Sec-WebSocket-Extensions: permessage-deflate; {offered}")));
+        let extension = format!("Sec-WebSocket-Extensions: permessage-deflate; {neither}{window}\r\n");
+        stream.write_all(welcome(&request, &extension).as_bytes()).unwrap();
+        if is_kept {
+            assert_eq!(next(&dialler.events), Told::Open(None));
+            drop(stream);
+            assert!(matches!(next(&dialler.events), Told::Close { opened: true, .. }));
+        } else {
+            assert_eq!(next(&dialler.events), refused(CloseReason::Handshake));
+        }
+    }
+}

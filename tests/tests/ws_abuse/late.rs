@@ -220,3 +220,18 @@ fn who_waits_for_an_answer_when_the_engine_stops_is_told_503() {
         }
     }
 }
+
+#[test]
+fn who_is_finished_before_the_answer_is_told_nothing_at_all() {
+    let (server, asked, events) = late(MINUTE);
+    for has_code in [false, true] {
+        let mut stream = ask_late(&server, "");
+        let id = next(&asked);
+        match has_code {
+            true => server.handle.finish_with(id, wheelhouse::CloseCode::GOING_AWAY, "tomorrow"),
+            false => server.handle.finish(id),
+        }
+        assert_eq!(read_to_end(&mut stream).0, b"");
+        assert_eq!(next(&events), refused(CloseReason::Local));
+    }
+}

@@ -11,6 +11,7 @@ mod fixture;
 mod peers;
 mod scripts;
 mod tungsten;
+mod windows;
 
 use std::sync::mpsc::{Receiver, channel};
 

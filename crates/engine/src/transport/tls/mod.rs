@@ -8,6 +8,7 @@ use rustls::crypto::CryptoProvider;
 
 mod certificates;
 mod client;
+mod der;
 mod failure;
 mod info;
 mod link;
