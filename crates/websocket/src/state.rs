@@ -63,7 +63,7 @@ impl Rules {
     /// The most that any [`max_fragments`](Rules::max_fragments) allows: 1,048,576.
     pub const MAX_FRAGMENTS: u32 = 1 << 20;
 
-    /// How long the next frame of a message may be when so much of it is there already.
+    /// How long the next frame of a message may be, when so much of it is there as the state says.
     pub(crate) fn room(&self, state: &State, is_compressed: bool) -> usize {
         let most = self.max_message.min(Self::MAX_MESSAGE);
         let most = if is_compressed { most_deflated(most, state.fragments as usize + 1) } else { most };

@@ -136,6 +136,8 @@ fn with_a_context_of_its_own_what_grew_goes_as_it_is_when_it_fills_the_window_an
     // Not shorter: what was said before has gone anyway.
     for len in [32 << 10, 100_000] {
         assert_eq!(echo(&stubborn(len), BINARY), (false, len));
+        // The peer's window has none of it to refer to.
+        echo(&stubborn(len)[len - 1000..], BINARY);
         assert_eq!(echo(news, TEXT), (true, first));
         assert_eq!(echo(news, TEXT), (true, again));
     }

@@ -190,9 +190,9 @@ impl Core {
             Some(own) => {
                 own.ours.deflate(bytes, own.keeps_ours, deflated);
                 let is_smaller = deflated.len() < bytes.len();
-                // It is in the window now, which the peer's has to follow: it goes as it is only where the window is emptied
-                // for it. A message that fills the window has driven out all before it, and takes nothing else along; behind
-                // a shorter one, what was remembered is worth more than the few bytes that it got longer.
+                // It is in our window now, and the peer's has to have it too, or ours be emptied: any message may go as it is
+                // (RFC 7692, 6.1). One that fills the window has driven out all before it, so that nothing is lost; behind a
+                // shorter one what is remembered is worth more than the few bytes that it has grown by.
                 if !is_smaller && own.keeps_ours && bytes.len() >> kind.window > 0 {
                     own.ours.forget();
                     return false;

@@ -34,7 +34,7 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     split(value, b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether these values are a list of extensions, with one at least (RFC 6455, 9.1), be they any.
+/// Whether these values are a list of extensions, with one at least, whatever they are (RFC 6455, 9.1).
 pub(crate) fn is_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
     let mut elements = values.flat_map(elements).peekable();
     elements.peek().is_some() && elements.all(is_extension)
