@@ -18,17 +18,21 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn parse(url: &str) -> Result<Target, AnyError> {
-        let Some((scheme @ ("ws" | "wss" | "tls"), rest)) = url.split_once("://") else {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let scheme = &*scheme.to_ascii_lowercase();
+        if !["ws", "wss", "tls"].contains(&scheme) {
             return Ok(Target { dial: url.to_owned(), address: url.parse()?, name: None, websocket: None });
-        };
+        }
         if scheme == "tls" {
             let dial = format!("tcp://{rest}");
             let address = dial.parse()?;
             return Ok(Target { dial, name: Some(name(&address, url)?), address, websocket: None });
         }
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        if let Some(at) = rest.find('#') {
+            return Err(BadUsage(format!("address `{url}`: leave the fragment `{}` out", &rest[at..])).into());
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(end);
-        let path = path.split('#').next().unwrap_or_default();
         if url.bytes().any(|byte| byte <= b' ' || byte == 0x7F) {
             return Err(BadUsage(format!("address `{url}`: a space or a control character")).into());
         }

@@ -12,7 +12,8 @@ use target::Target;
 fn a_websocket_is_dialled_as_tcp_and_asked_for_by_host_and_path() {
     for (url, dial, host, path) in [
         ("ws://127.0.0.1:9001", "tcp://127.0.0.1:9001", "127.0.0.1:9001", "/"),
-        ("ws://[::1]/a?b#c", "tcp://[::1]:80", "[::1]", "/a?b"),
+        ("ws://[::1]/a?b", "tcp://[::1]:80", "[::1]", "/a?b"),
+        ("WS://A.example/B", "tcp://A.example:80", "A.example", "/B"),
         ("ws://a.example?b", "tcp://a.example:80", "a.example", "/?b"),
     ] {
         let target = Target::parse(url).unwrap();
@@ -43,6 +44,7 @@ fn what_cannot_be_reached_is_bad_usage() {
         ("wss://a_b..c:1", "certificate"),
         ("ws://a b:1", "space"),
         ("ws://a:x", "port"),
+        ("ws://a/b#c", "`#c`"),
     ] {
         let error = Target::parse(url).unwrap_err().to_string();
         assert!(error.contains(told), "{error}");

@@ -3,6 +3,7 @@
 
 const WebSocket = require(process.env.WS_MODULE);
 const assert = require("node:assert");
+const { randomBytes } = require("node:crypto");
 const { once } = require("node:events");
 
 const [url, mode] = process.argv.slice(2);
@@ -27,6 +28,14 @@ async function talk() {
     await echo(ws, noise);
     await echo(ws, Buffer.alloc(size, 7));
   }
+  // As large as is taken, whole and in fragments; compressed, it only grows.
+  const largest = randomBytes(1 << 20);
+  await echo(ws, largest);
+  const again = once(ws, "message");
+  for (let at = 0; at < 1 << 20; at += 2048) {
+    ws.send(largest.subarray(at, at + 2048), { fin: at + 2048 === 1 << 20 });
+  }
+  assert.ok((await again)[0].equals(largest), "echo of the largest");
   // In fragments, with a ping in their midst.
   const [pong, whole] = [once(ws, "pong"), once(ws, "message")];
   ws.send("in ", { fin: false });

@@ -31,6 +31,11 @@ with connect(f"{url}/talk", subprotocols=["superchat", "chat"], **options) as ws
             ws.send(message)
             back = receive(ws)
             check(back == message, "echo", size, type(message), back[:50])
+    # As large as is taken, whole and in fragments; compressed, it only grows.
+    noise = chance.randbytes(1 << 20)
+    for message in [noise, (noise[at : at + 2048] for at in range(0, 1 << 20, 2048))]:
+        ws.send(message)
+        check(receive(ws) == noise, "echo of the largest")
     # In fragments, with a ping in their midst.
     ws.send(part for part in ["one ", "mess", "age, ", "in pieces " * 1000])
     check(receive(ws) == "one message, " + "in pieces " * 1000, "fragments")

@@ -8,7 +8,7 @@ mod fixture;
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    io::Write,
+    io::{Read, Write},
     sync::{Arc, Mutex, mpsc::channel},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-use wheelhouse::{Action, Builder, ConnId, Connect, Engine, Framing, Listener, On};
+use wheelhouse::{Action, Builder, ConnId, Connect, Engine, Framing, Listener, On, Reply};
 use wheelhouse_tests::{blow_up, linger_zero};
 
 /// One event: its level, and its fields as text.
@@ -240,5 +240,47 @@ fn what_is_shed_dialled_and_drained_is_told() {
         assert_eq!(recorder.any("draining").level, Level::INFO);
         drop((first, accepted));
         eventually("all are gone", || server.handle.count() == 0);
+    });
+}
+
+#[test]
+fn what_a_reply_cannot_carry_is_told_by_its_name_and_the_rest_is_sent() {
+    alone("what_a_reply_cannot_carry_is_told_by_its_name_and_the_rest_is_sent", || {
+        let recorder = Recorder::start();
+        let server = serve(one(Listener::new("ws://127.0.0.1:0")), |_| {
+            Script::<()>::new().request(|_, (), request| {
+                let reply = if request.is_upgrade() { Reply::accept() } else { Reply::status(200) };
+                let reply = reply.header("X Bad", "a").header("X-Lines", "two\r\nlines");
+                reply.header("Content-Length", "7").header("X-Good", "sent").header("Upgrade", "h2c")
+            })
+        });
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        // Upgrade is the acceptance's own; elsewhere it says what else could be spoken.
+        for (headers, status, written_here) in [(upgrade, "101", true), ("", "200", false)] {
+            let mut client = server.connect();
+            let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+            client.write_all(request.as_bytes()).unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                client.read_exact(&mut byte).unwrap();
+                head.extend_from_slice(&byte);
+            }
+            let head = String::from_utf8(head).unwrap();
+            assert!(head.contains("\r\nX-Good: sent\r\n") && !head.contains("lines"), "{head}");
+            assert_eq!(head.contains("\r\nUpgrade: h2c\r\n"), !written_here, "{head}");
+            let mut told = vec!["\"X Bad\"", "X-Lines", "Content-Length"];
+            told.extend(written_here.then_some("Upgrade"));
+            let all = recorder.0.lock().unwrap();
+            let left_out = all.iter().filter(|traced| {
+                traced.message() == "a reply's header is left out" && traced.field("status") == status
+            });
+            let errors: Vec<_> = left_out.map(|traced| (traced.level, traced.field("error"))).collect();
+            assert_eq!(errors.len(), told.len(), "{errors:?}");
+            for ((level, error), name) in errors.iter().zip(told) {
+                assert!(*level == Level::WARN && error.contains(name), "{name}: {error}");
+            }
+        }
     });
 }

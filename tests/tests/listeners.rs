@@ -6,7 +6,7 @@ mod fixture;
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
@@ -23,7 +23,7 @@ use std::{
 };
 
 use fixture::*;
-use wheelhouse::{Action, Address, Engine, Error, Listener};
+use wheelhouse::{Action, Address, Connect, Engine, Error, Framing, LengthDelimited, Listener, On};
 
 /// Greets each connection with the number of its listener.
 fn greeter() -> Script {
@@ -106,6 +106,42 @@ fn a_dual_stack_listener_serves_both_and_names_each_peer() {
         }
         server.stop();
     }
+}
+
+#[test]
+fn a_scheme_means_the_same_in_any_case() {
+    let builder = Engine::builder().listen("Tcp://127.0.0.1:0").listen("WS://127.0.0.1:0");
+    let server = serve(builder, |_| Script::<()>::new());
+    echo(&mut server.connect(), b"hello");
+    let Address::Tcp(web) = server.addresses[1] else { panic!("{:?}", server.addresses) };
+    let mut asks = connect(web);
+    asks.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    expect(&mut asks, b"HTTP/1.1 426 ");
+    server.stop();
+}
+
+#[test]
+fn a_url_of_a_websocket_takes_no_other_framing_be_it_raw() {
+    for framing in [Framing::raw(), Framing::lines(80), Framing::length_delimited(LengthDelimited::u16_be())]
+    {
+        for url in ["ws://127.0.0.1:0", "WS://127.0.0.1:0"] {
+            let listener = Listener::new(url).framing(framing.clone());
+            let error = Engine::builder().listen(listener).build(|_| Script::<()>::new()).err();
+            let told = |error: Option<Error>| match error {
+                Some(Error::BadOption { option: "framing", value, .. }) => {
+                    assert!(value.contains(url), "{value}")
+                }
+                other => panic!("{framing:?} on {url}: {other:?}"),
+            };
+            told(error);
+            let server = serve(local(), |_| Script::<()>::new());
+            told(server.handle.connect(On::Any, Connect::to(url).framing(framing.clone())).err());
+            server.stop();
+        }
+    }
+    // Where none is given it is a WebSocket's.
+    let builder = Engine::builder().listen("ws://127.0.0.1:0");
+    assert!(builder.build(|_| Script::<()>::new()).is_ok());
 }
 
 #[test]

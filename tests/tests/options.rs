@@ -7,7 +7,9 @@ mod fixture;
 use std::{net::TcpListener, time::Duration};
 
 use fixture::*;
-use wheelhouse::{Balance, Builder, Deflate, Engine, Error, Framing, Listener, OPTIONS, Policy, WebSocket};
+use wheelhouse::{
+    Balance, Builder, Connect, Deflate, Engine, Error, Framing, Listener, OPTIONS, On, Policy, WebSocket,
+};
 
 /// Sets the option of that name, as [`OPTIONS`] calls it; times are in ms.
 fn set(builder: Builder, option: &str, value: u64) -> Option<Builder> {
@@ -108,6 +110,40 @@ fn the_least_of_every_number_builds() {
             builder.build(|_| Script::<()>::new()).unwrap_or_else(|error| panic!("{error}"));
         }
     }
+}
+
+#[test]
+fn a_head_that_the_read_buffer_does_not_hold_is_refused_whoever_asks_for_it() {
+    let web = |head| Framing::websocket(WebSocket::new().max_head(head));
+    let one = |head| Engine::builder().listen(Listener::new("ws://127.0.0.1:0").framing(web(head)));
+    let by_default = || Engine::builder().listen("ws://127.0.0.1:0");
+    for (builder, head, buffer) in [
+        (one(65_537), 65_537, 65_536),
+        (one(1 << 20), 1 << 20, 65_536),
+        (one(4_097).read_buffer(4_096), 4_097, 4_096),
+        (by_default().read_buffer(1_024), 16_384, 1_024),
+    ] {
+        let error = refusal(builder).to_string();
+        let told = format!("option `max_head`: {head} with a `read_buffer` of {buffer} is not allowed");
+        assert!(error.starts_with(&told) && error.contains(&format!("256 to {buffer} bytes")), "{error}");
+    }
+    // Of one who dials: there is no listener that could have said so before.
+    let server = serve(Engine::builder().reactors(1).read_buffer(2_048), |_| Script::<()>::new());
+    let dial = |head| {
+        let to = Connect::to("ws://127.0.0.1:9").framing(web(head));
+        let same = to.clone();
+        let here = server.ask(0, move |_, reactor| reactor.connect(same).map(drop));
+        (server.handle.connect(On::Any, to), here)
+    };
+    let (from_elsewhere, here) = dial(2_049);
+    for refused in [from_elsewhere, here] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("`max_head`: 2049 with a `read_buffer` of 2048"), "{error}");
+    }
+    // As much as there is room for is fine.
+    assert!(matches!(dial(2_048), (Ok(()), Ok(()))));
+    one(1_024).read_buffer(1_024).build(|_| Script::<()>::new()).unwrap();
+    one(16 << 20).read_buffer(16 << 20).build(|_| Script::<()>::new()).unwrap();
 }
 
 #[test]

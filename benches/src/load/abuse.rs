@@ -27,6 +27,8 @@ pub enum Kind {
     Fragments,
     /// One sends a short message that inflates to 10 MB; when it is closed, another does.
     Bombs,
+    /// One sends short messages without end that inflate to all that is allowed, and has them answered.
+    Zeros,
     /// Many begin a TLS handshake, and never go on.
     Stalls,
     /// Many begin a TLS handshake, and leave with the answer.
@@ -82,6 +84,10 @@ const LINES: usize = 10_000;
 /// What a bomb inflates to.
 const BLAST: usize = 10 << 20;
 
+/// What a message inflates to that is taken, and how many of them are made.
+const MOST: usize = 1 << 20;
+const SWOLLEN: usize = 10;
+
 /// What those who never read have of the kernel's buffers, each way.
 const RECEIVE_BUFFER: usize = 2 << 10;
 const SEND_BUFFER: usize = 16 << 10;
@@ -130,6 +136,7 @@ impl Abusers {
             Kind::Pings => (upgrade(false), client_frame(0x89, b"ping").repeat(1_600), 1),
             Kind::Fragments => (upgrade(false), fragments(), 1),
             Kind::Bombs => (upgrade(true), client_frame(0xc2, &deflated(&vec![0; BLAST])?), 1),
+            Kind::Zeros => (upgrade(true), client_frame(0xc2, &deflated(&vec![0; MOST])?).repeat(SWOLLEN), 1),
             Kind::Stalls => {
                 let mut hello = hello()?;
                 hello.truncate(hello.len() / 2);
@@ -170,6 +177,7 @@ impl Abusers {
         let happened = match self.kind {
             Kind::Pings | Kind::Bombs => self.ended > 0,
             Kind::Fragments => self.ended == 0 && self.sent > 100 * self.chunk.len() as u64,
+            Kind::Zeros => self.ended == 0 && self.sent > 10 * self.chunk.len() as u64,
             Kind::Stalls => self.ended == STALLED as u64,
             Kind::Loris => self.ended > 0 && self.sent > 100 * self.ended,
             Kind::Hellos

@@ -17,10 +17,11 @@ const SERVER: Contestant =
     Contestant { arguments: &["--ws", "--deflate=1", "--and-wss", "--handshake-timeout=1"], ..OURS };
 
 /// The load's name for each, and what it is.
-const KINDS: [(&str, &str); 13] = [
+const KINDS: [(&str, &str); 14] = [
     ("pings", "one floods with pings, is closed, and comes again"),
     ("fragments", "one sends message after message of 1,000 fragments of a byte"),
     ("bombs", "one sends 10 KB that inflate to 10 MB, is closed, and comes again"),
+    ("zeros", "one sends 1 KB after 1 KB that inflate to 1 MiB each, which is allowed"),
     ("stalls", "1,000 begin a TLS handshake and stall"),
     ("hellos", "TLS handshakes in full, 16 at a time, one after the other"),
     ("never-read", "200 send all they can and never read"),

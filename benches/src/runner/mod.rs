@@ -123,7 +123,7 @@ pub enum Row {
     /// Quiet connections while crowds are turned away: half-sent messages, peers that never read, tricklers, connects
     /// beyond the cap. Only if named.
     Overload,
-    /// Quiet WebSocket connections beside thirteen kinds of abuse: floods, bombs, slow and endless heads, broken frames,
+    /// Quiet WebSocket connections beside fourteen kinds of abuse: floods, bombs, what swells, slow and endless heads, broken frames,
     /// handshakes that stall or storm, resets, readers that never read. Only if named.
     Abuse,
     /// Connect, one echo, close, for minutes: fails where something does not come back. Only if named.

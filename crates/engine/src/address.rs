@@ -20,7 +20,8 @@ use crate::{Error, Result};
 /// | `inherited:0` | the first socket passed by the service manager (`LISTEN_FDS`), listening only |
 ///
 /// Listeners and whoever dials take `tls://`, `ws://` and `wss://` in the place of `tcp://` too, for what is spoken there:
-/// see [`Listener::new`](crate::Listener::new) and [`Connect::to`](crate::Connect::to). The address is a `tcp://` one then.
+/// see [`Listener::new`](crate::Listener::new) and [`Connect::to`](crate::Connect::to). The address is a `tcp://` one then. A
+/// scheme means the same in any case.
 ///
 /// ```
 /// use wheelhouse::Address;
@@ -88,7 +89,7 @@ impl FromStr for Address {
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(bad("no scheme; expected `tcp://host:port` or `unix:/path`"));
         };
-        match scheme {
+        match &*scheme.to_ascii_lowercase() {
             "tcp" => {
                 let rest = rest.strip_prefix("//").ok_or_else(|| bad("expected `tcp://host:port`"))?;
                 parse_tcp(text, rest)

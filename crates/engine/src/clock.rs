@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wheelhouse_wheel::Tick;
 
@@ -52,6 +52,14 @@ impl Clock {
     /// Whether so much time has passed since the turn began; by hand none passes within a turn.
     pub(crate) fn is_past(&self, length: Duration) -> bool {
         !self.by_hand && self.now.elapsed() >= length
+    }
+
+    /// What the calendar says. By hand it is 1970 at first, so that an answer is the same in each run of a test.
+    pub(crate) fn calendar(&self) -> SystemTime {
+        match self.by_hand {
+            true => UNIX_EPOCH + Duration::from_millis(self.tick.as_u64()),
+            false => SystemTime::now(),
+        }
     }
 
     pub(crate) fn tick(&self) -> Tick {

@@ -56,7 +56,8 @@ pub enum CloseReason {
     Protocol,
     /// More input than the limit was left unused.
     InboundOverflow,
-    /// The reactor's buffer memory was used up, and this connection held most of it.
+    /// The reactor's buffer memory was used up, and this connection held most of it; or could not hold the
+    /// [`body`](crate::Reply::body) of its reply, in whose place the peer was told 500.
     MemoryPressure,
     /// A send went beyond the limit of the outbound queue, and the policy is to close.
     BackPressure,

@@ -3,7 +3,8 @@ use std::{net::SocketAddr, time::Duration};
 use wheelhouse_websocket::http::Hello;
 
 use crate::{
-    Address, Error, Framing, Policy, Result, Tag, TlsClient, options,
+    Address, Error, Framing, Policy, Result, Tag, TlsClient,
+    options::{self, Options},
     rules::{Heartbeat, Rules, WaterMarks},
     url::Url,
 };
@@ -36,7 +37,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Connect {
     pub(crate) url: String,
-    pub(crate) framing: Framing,
+    /// None: the one that goes with the URL.
+    framing: Option<Framing>,
     pub(crate) timeout: Duration,
     pub(crate) from: Option<SocketAddr>,
     pub(crate) tag: Tag,
@@ -57,8 +59,8 @@ pub(crate) struct Plan {
 
 impl Connect {
     /// To this [`Address`]; a name is resolved off the reactors, and its addresses are tried one after the other. `tls://`,
-    /// `ws://` and `wss://` in the place of `tcp://` say what is spoken there; the latter two may have a path and a query, and
-    /// have the ports 80 and 443 where none is given.
+    /// `ws://` and `wss://` in the place of `tcp://` say what is spoken there; the latter two may have a path and a query, no
+    /// fragment, and have the ports 80 and 443 where none is given.
     ///
     /// ```
     /// use wheelhouse::{Connect, Error, On, testing::Bench};
@@ -78,7 +80,7 @@ impl Connect {
     pub fn to(url: impl Into<String>) -> Self {
         Connect {
             url: url.into(),
-            framing: Framing::raw(),
+            framing: None,
             timeout: options::CONNECT_TIMEOUT.default_time(),
             from: None,
             tag: Tag::default(),
@@ -88,7 +90,8 @@ impl Connect {
         }
     }
 
-    /// How bytes become messages; raw by default, and [`Framing::websocket`] to `ws://`.
+    /// How bytes become messages; raw by default, and [`Framing::websocket`] to `ws://` and `wss://`, where any other is an
+    /// error.
     ///
     /// ```
     /// use wheelhouse::{Action, Conn, Connect, Framing, Handler, LengthDelimited, On, testing::Bench};
@@ -112,7 +115,7 @@ impl Connect {
     /// # Ok::<(), wheelhouse::Error>(())
     /// ```
     pub fn framing(mut self, framing: Framing) -> Self {
-        self.framing = framing;
+        self.framing = Some(framing);
         self
     }
 
@@ -231,10 +234,10 @@ impl Connect {
     }
 
     /// Where it goes, once everything about it has been looked at.
-    pub(crate) fn validate(&self) -> Result<Plan> {
+    pub(crate) fn validate(&self, options: &Options) -> Result<Plan> {
         let url = Url::to_dial(&self.url)?;
         options::check_time(&options::CONNECT_TIMEOUT, self.timeout)?;
-        let framing = self.framing.clone().over(url.is_websocket, &self.url)?;
+        let framing = Framing::over(self.framing.clone(), url.is_websocket, &self.url)?;
         let host = if url.authority.is_empty() { "localhost" } else { &url.authority };
         let hello = framing.as_websocket().map(|socket| socket.hello(host, &url.target)).transpose()?;
         let mut rules = self.rules;
@@ -242,6 +245,7 @@ impl Connect {
             rules.heartbeat.get_or_insert(Heartbeat::OF_WEBSOCKETS);
         }
         rules.validate(&framing, &self.url)?;
+        framing.fits(options)?;
         if url.is_tls && self.tls.is_none() {
             return Err(Error::BadOption {
                 option: "tls",

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bitflags::bitflags;
+use bytes::Bytes;
 use mio::Interest;
 use wheelhouse_wheel::TimerKey;
 
@@ -213,6 +214,11 @@ impl Connection {
         self.flags.contains(Flags::TLS) && self.secure().is_some_and(|secure| secure.since.is_some())
     }
 
+    /// Whether what is kept waits for us, and not for more of it.
+    pub(crate) fn keeps_unserved(&self) -> bool {
+        !self.takes_input() || self.flags.contains(Flags::UNSERVED)
+    }
+
     /// Whether the next read goes into the shared buffer and to the handler, as nearly all do.
     #[inline]
     pub(crate) fn reads_plainly(&self) -> bool {
@@ -243,7 +249,12 @@ impl Connection {
         let queue = self.outbound.as_ref().map_or(0, |queue| queue.capacity());
         let held = self.under_way().and_then(|way| way.held.as_ref()).map_or(0, |(_, body)| body.len());
         let sealed = self.secure().map_or(0, |secure| secure.left.len());
-        self.inbound.capacity() + queue + held + sealed
+        self.inbound.capacity() + queue + held + sealed + self.unsealed()
+    }
+
+    /// Bytes of an answer's body that are still to be sealed.
+    pub(crate) fn unsealed(&self) -> usize {
+        self.under_way().and_then(|way| way.unsealed.as_ref()).map_or(0, Bytes::len)
     }
 
     pub(crate) fn secure(&self) -> Option<&Secure> {
@@ -261,7 +272,7 @@ impl Connection {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.outbound.as_ref().map_or(0, |queue| queue.len())
+        self.outbound.as_ref().map_or(0, |queue| queue.len()) + self.unsealed()
     }
 
     /// What to register for: reading and urgent data always, writing while the kernel is full.

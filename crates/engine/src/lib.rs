@@ -18,6 +18,7 @@ mod conn;
 mod connect;
 mod connection;
 mod connections;
+mod date;
 mod descriptors;
 mod detached;
 mod engine;

@@ -27,7 +27,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Listener {
     pub(crate) url: String,
-    pub(crate) framing: Framing,
+    /// None: the one that goes with the URL.
+    pub(crate) framing: Option<Framing>,
     pub(crate) rules: Rules,
     has_no_heartbeat: bool,
     pub(crate) tls: Option<Tls>,
@@ -57,7 +58,7 @@ impl Listener {
     pub fn new(url: impl Into<String>) -> Self {
         Listener {
             url: url.into(),
-            framing: Framing::raw(),
+            framing: None,
             rules: Rules::default(),
             has_no_heartbeat: false,
             tls: None,
@@ -68,7 +69,8 @@ impl Listener {
         }
     }
 
-    /// How bytes become messages; raw by default, and [`Framing::websocket`] on `ws://`.
+    /// How bytes become messages; raw by default, and [`Framing::websocket`] on `ws://` and `wss://`, where any other is an
+    /// error.
     ///
     /// ```
     /// use wheelhouse::{Engine, Framing, Listener, ListenerId, testing::Bench};
@@ -90,7 +92,7 @@ impl Listener {
     /// assert_eq!((bench.output(line), bench.output(raw)), (vec![], b"half a line".to_vec()));
     /// ```
     pub fn framing(mut self, framing: Framing) -> Self {
-        self.framing = framing;
+        self.framing = Some(framing);
         self
     }
 
@@ -327,11 +329,13 @@ impl Listener {
                 allowed: "Listener::tls with a certificate and its key".into(),
             });
         }
-        self.framing = self.framing.clone().over(is_websocket, &self.url)?;
-        if self.framing.as_websocket().is_some() && !self.has_no_heartbeat {
+        let framing = Framing::over(self.framing.take(), is_websocket, &self.url)?;
+        if framing.as_websocket().is_some() && !self.has_no_heartbeat {
             self.rules.heartbeat.get_or_insert(Heartbeat::OF_WEBSOCKETS);
         }
-        self.rules.validate(&self.framing, &self.url)?;
+        self.rules.validate(&framing, &self.url)?;
+        framing.fits(options)?;
+        self.framing = Some(framing);
         self.trusted = self.proxies.as_deref().map(TrustedNetworks::parse).transpose()?;
         let refuse = |option, value: String, allowed: &str| {
             Err(Error::BadOption { option, value, allowed: allowed.into() })

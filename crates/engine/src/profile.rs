@@ -36,7 +36,7 @@ impl Profiles {
         let profiles = listeners.iter().enumerate().map(|(index, listener)| {
             let profile = Profile {
                 listener: Some(ListenerId(index as u16)),
-                framing: listener.framing.clone(),
+                framing: listener.framing.clone().unwrap_or_else(Framing::raw),
                 rules: listener.rules,
                 tls: listener.tls.clone(),
                 users: 1,

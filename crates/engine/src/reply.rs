@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wheelhouse_websocket::{
     deflate,
-    http::{self, Answer, Refused, Request},
+    http::{self, Answer, Invalid, Refused, Request},
 };
 
 /// What [`Handler::on_request`](crate::Handler::on_request) answers: the WebSocket that was asked for, a refusal, a page, or
@@ -102,7 +102,8 @@ impl Reply {
         Reply::new(ReplyKind::Later(None))
     }
 
-    /// An HTTP answer of that status (200 to 599; others count as 500), and the connection ends gracefully.
+    /// An HTTP answer of that status (200 to 599; others count as 500), and the connection ends gracefully. It has a
+    /// `Date`, as all answers but a 101 do: the handler's own where it gives one as a [`header`](Reply::header).
     ///
     /// ```
     /// use wheelhouse::{CloseReason, Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
@@ -192,7 +193,10 @@ impl Reply {
         self
     }
 
-    /// One more header. A name that is no token, or a value with a line end in it, is logged and left out.
+    /// One more header. Logged and left out are a name that is no token, a value with a line end or another control
+    /// character in it, and what the engine writes itself: Connection, Content-Length, Transfer-Encoding,
+    /// Sec-WebSocket-Accept, Sec-WebSocket-Extensions and Sec-WebSocket-Protocol (that is
+    /// [`subprotocol`](Reply::subprotocol)), and with [`Reply::accept`] also Upgrade and Sec-WebSocket-Version.
     ///
     /// ```
     /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
@@ -210,15 +214,21 @@ impl Reply {
     /// # let client = bench.open_on(ListenerId(0));
     /// # bench.input(client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # let answer = bench.output(client);
-    /// assert!(answer.starts_with(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n"));
+    /// assert!(answer.starts_with(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nDate: "));
+    /// assert!(!answer.windows(5).any(|name| name == b"X-Bad"));
     /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Reply {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// The body of a [`Reply::status`], and its media type. It is sent whole, be it larger than the write queue's limit, and is
-    /// buffer memory until it has left.
+    /// The body of a [`Reply::status`], and its media type. It is sent whole, be it larger than the write queue's limit, from
+    /// where it lies: a clone of one [`Bytes`] serves all who ask.
+    ///
+    /// It is buffer memory until it has left. Where the reactor's share of
+    /// [`buffer_memory`](crate::Builder::buffer_memory) cannot hold it, though others give way as the
+    /// [`memory_policy`](crate::Builder::memory_policy) says, the peer is told 500 in its place, which is logged, and the
+    /// connection ends gracefully with [`CloseReason::MemoryPressure`](crate::CloseReason::MemoryPressure).
     ///
     /// ```
     /// use wheelhouse::{Conn, Engine, Handler, ListenerId, Reply, Request, testing::Bench};
@@ -244,23 +254,33 @@ impl Reply {
         self
     }
 
-    /// The answer of that status, on the wire.
-    pub(crate) fn write_status(&self, status: u16, is_head: bool, out: &mut Vec<u8>) {
-        let mut answer = Answer::new(status);
+    /// The head of the answer of that status, on the wire; the body that follows it.
+    fn write_status(self, status: u16, is_head: bool, date: Option<&str>, out: &mut Vec<u8>) -> Bytes {
+        let mut answer = dated(Answer::new(status), date);
         for (name, value) in &self.headers {
             answer = match answer.clone().header(name, value) {
                 Ok(answer) => answer,
                 Err(error) => {
-                    tracing::warn!(status, %error, "a reply's header is left out");
+                    left_out(status, &error);
                     answer
                 }
             };
         }
-        if let Some((mime, body)) = &self.body {
-            answer = answer.body(mime, &body[..]);
+        let (mime, body) = self.body.unwrap_or_default();
+        if !body.is_empty() {
+            answer = answer.body(&mime, []);
         }
-        answer.write(out, is_head);
+        answer.write_head(out, body.len());
+        if is_head || !answer.may_have_body() { Bytes::new() } else { body }
     }
+}
+
+/// What becomes of a connection that has its answer.
+pub(crate) enum Answered {
+    /// It opens.
+    Yes(Accepted),
+    /// It ends, when this body has left behind the head.
+    No(Bytes),
 }
 
 /// What both ends agreed on.
@@ -309,14 +329,15 @@ impl Asked {
         self.chosen = subprotocol.or(self.chosen.take());
     }
 
-    /// Writes the answer; what was agreed on when the WebSocket is accepted, and none when nothing more comes. `deflate` is how
-    /// messages would be compressed here.
+    /// Writes the answer, but for the body of a handler's own. `deflate` is how
+    /// messages would be compressed here, `date` when this is.
     pub(crate) fn answer(
         &mut self,
         mut reply: Reply,
         deflate: Option<deflate::Config>,
+        date: Option<&str>,
         out: &mut Vec<u8>,
-    ) -> Option<Accepted> {
+    ) -> Answered {
         self.choose(reply.subprotocol.take());
         match (reply.kind, &self.key) {
             (ReplyKind::Accept, Ok(key)) => {
@@ -329,22 +350,34 @@ impl Asked {
                 });
                 let offers = self.offers.iter().map(Vec::as_slice);
                 let (agreed, extensions) = deflate.and_then(|config| config.answer(offers)).unzip();
+                reply.headers.retain(|(name, value)| {
+                    let checked = http::check_accept_header(name, value);
+                    checked.inspect_err(|error| left_out(101, error)).is_ok()
+                });
                 http::write_accept(out, key, chosen.as_deref(), extensions.as_deref(), &reply.headers);
-                Some(Accepted { subprotocol: chosen, agreed })
+                Answered::Yes(Accepted { subprotocol: chosen, agreed })
             }
             (ReplyKind::Accept, Err(refused)) => {
-                refused.answer().write(out, self.is_head);
-                None
+                dated(refused.answer(), date).write(out, self.is_head);
+                Answered::No(Bytes::new())
             }
             (ReplyKind::Status(status), _) => {
-                reply.write_status(status, self.is_head, out);
-                None
+                Answered::No(reply.write_status(status, self.is_head, date, out))
             }
             // Put off for good.
-            (ReplyKind::Later(_), _) => {
-                reply.write_status(503, self.is_head, out);
-                None
-            }
+            (ReplyKind::Later(_), _) => Answered::No(reply.write_status(503, self.is_head, date, out)),
         }
     }
+}
+
+/// The answer with its Date, where the clock tells one.
+pub(crate) fn dated(answer: Answer, date: Option<&str>) -> Answer {
+    match date {
+        Some(date) => answer.date(date),
+        None => answer,
+    }
+}
+
+fn left_out(status: u16, error: &Invalid) {
+    tracing::warn!(status, %error, "a reply's header is left out");
 }

@@ -30,7 +30,7 @@
 //! for each `Deflator` of 15 window bits (245 KiB for one of 9) and 46 KiB for each `Inflator`.
 
 mod deflator;
-mod extension;
+pub(crate) mod extension;
 mod inflator;
 mod negotiation;
 
@@ -39,3 +39,27 @@ pub use self::{
     inflator::Inflator,
     negotiation::{Agreement, BadAnswer, Config},
 };
+
+/// The most bytes that a compressed message of `len` bytes comes to on its way, in so many frames: what an end that takes
+/// messages of `len` bytes has to take of one that does not get smaller. Rules with a
+/// [`max_message`](crate::Rules::max_message) reckon with it, and who has to send what it compressed may do so before.
+///
+/// ```
+/// use wheelhouse_websocket::deflate::{Deflator, most_deflated};
+///
+/// let mut out = Vec::new();
+/// Deflator::new(15, 1).deflate(&[0xe5, 0xff, 0xc3], false, &mut out);
+/// assert!((4..=most_deflated(3, 1)).contains(&out.len())); // three bytes have become more
+/// assert_eq!(most_deflated(1 << 20, 1), (1 << 20) + (1 << 17) + (1 << 14) + 74);
+/// ```
+///
+/// - An eighth more: in a block of fixed codes no byte takes more than 9 bits (RFC 1951, 3.2.6). A compressor takes other
+///   codes, or stores, only where that is shorter.
+/// - A 64th more: the blocks' own headers and ends, be they as short as zlib makes them when it has the least memory (a
+///   128th, by its `deflateBound`).
+/// - 10 bytes for each frame: some flush at the end of each fragment. That is the header of a stored block, and an empty
+///   one behind it.
+/// - 64 bytes, for what is rounded.
+pub const fn most_deflated(len: usize, frames: usize) -> usize {
+    len + len / 8 + len / 64 + 10 * frames + 64
+}

@@ -49,7 +49,8 @@ impl Head {
             return Ok(Look::Lacks(size - bytes.len()));
         };
         let len = Self::length(short, extended)?;
-        if !opcode.is_control() && len > rules.room(state.joined()) as u64 {
+        let is_compressed = first & RSV1 != 0 || state.has(State::COMPRESSED);
+        if !opcode.is_control() && len > rules.room(state, is_compressed) as u64 {
             return Err(Violation::too_big("a message is larger than what is taken"));
         }
         if len > rules.longest() as u64 {

@@ -48,7 +48,9 @@ mod target;
 mod upgrade;
 mod welcome;
 
-pub use self::accept::{accept_key, write_accept};
+pub(crate) use self::field::is_token;
+
+pub use self::accept::{accept_key, check_accept_header, write_accept};
 pub use self::answer::Answer;
 pub use self::field::check_header;
 pub use self::head::head_end;

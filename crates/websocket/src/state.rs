@@ -1,4 +1,4 @@
-use crate::CloseCode;
+use crate::{CloseCode, deflate::most_deflated};
 
 /// Which end of the connection this is: a server takes masked frames and sends them plain, a client the other
 /// way round (RFC 6455, 5.1).
@@ -34,12 +34,14 @@ pub enum Role {
 pub struct Rules {
     /// Whose frames are taken.
     pub role: Role,
-    /// The largest message, all fragments together and as it is on the wire, in bytes; at most 64 MiB (more
-    /// counts as that). A larger one is a violation (1009) as soon as it is announced.
+    /// The largest message, all fragments together, in bytes; at most 64 MiB (more counts as that). A larger one is a
+    /// violation (1009) as soon as it is announced. A compressed one may have as many bytes on the wire as one of this
+    /// size comes to [at worst](crate::deflate::most_deflated); that it inflates to no more is for the
+    /// [`Inflator`](crate::deflate::Inflator) to see.
     pub max_message: usize,
-    /// The largest payload of one frame, whole message or fragment, in bytes; at least 125 (less counts as
-    /// that), for control frames may have as many. A larger one is a violation (1009) at its header. No frame
-    /// is larger than its message: from `max_message` on it changes nothing.
+    /// The largest payload of one frame, whole message or fragment, in bytes as they are on the wire; at least 125
+    /// (less counts as that), for control frames may have as many. A larger one is a violation (1009) at its header. No
+    /// frame is larger than its message: from there on it changes nothing.
     pub max_frame: usize,
     /// The most fragments of a message; at most 1,048,576. More are a violation (1008). A message of one frame
     /// is always taken.
@@ -61,9 +63,11 @@ impl Rules {
     /// The most that any [`max_fragments`](Rules::max_fragments) allows: 1,048,576.
     pub const MAX_FRAGMENTS: u32 = 1 << 20;
 
-    /// How long a message may still get when `joined` bytes of it are there already.
-    pub(crate) fn room(&self, joined: usize) -> usize {
-        self.max_message.min(Self::MAX_MESSAGE).saturating_sub(joined)
+    /// How long the next frame of a message may be, when so much of it is there as the state says.
+    pub(crate) fn room(&self, state: &State, is_compressed: bool) -> usize {
+        let most = self.max_message.min(Self::MAX_MESSAGE);
+        let most = if is_compressed { most_deflated(most, state.fragments as usize + 1) } else { most };
+        most.saturating_sub(state.joined())
     }
 
     /// How long a frame may be, whatever there is room for. Never less than a length of one byte tells: the
@@ -102,7 +106,8 @@ pub struct State {
 const JOINED: u32 = 27;
 const COUNTS: u32 = 48;
 
-const _: () = assert!(Rules::MAX_MESSAGE < 1 << JOINED && Rules::MAX_FRAGMENTS < 1 << (COUNTS - JOINED));
+const MOST: usize = most_deflated(Rules::MAX_MESSAGE, Rules::MAX_FRAGMENTS as usize);
+const _: () = assert!(MOST < 1 << JOINED && Rules::MAX_FRAGMENTS < 1 << (COUNTS - JOINED));
 
 impl State {
     /// Messages may be compressed.

@@ -6,7 +6,7 @@ mod util;
 
 use proptest::prelude::*;
 use wheelhouse_websocket::CloseCode;
-use wheelhouse_websocket::deflate::{Deflator, Inflator};
+use wheelhouse_websocket::deflate::{Deflator, Inflator, most_deflated};
 
 use util::noise;
 
@@ -111,6 +111,53 @@ fn message_of_the_maximum_passes_and_one_more_byte_does_not() {
             }
         }
     }
+}
+
+#[test]
+fn no_message_comes_to_more_than_the_bound_at_any_level_and_window_flushed_behind_any_fragment() {
+    // Where codes are fixed, these take nine bits each.
+    let long = |len| noise(len).iter().map(|byte| 144 + byte % 112).collect::<Vec<_>>();
+    for payload in [1, 2, 20, 125, 1000, 16_384, 70_000].map(|len| [noise(len), long(len)]).concat() {
+        for (level, window) in [(0, 15), (1, 9), (1, 15), (3, 15), (6, 9), (6, 15), (9, 15)] {
+            for piece in [1, 7, 30, 100, 5000, payload.len()].map(|piece| piece.min(payload.len())) {
+                if payload.len() / piece > 20_000 {
+                    continue;
+                }
+                let (mut deflator, mut out, mut frames) = (Deflator::new(window, level), Vec::new(), 0);
+                for piece in payload.chunks(piece) {
+                    if frames > 0 {
+                        out.extend([0, 0, 0xff, 0xff]);
+                    }
+                    deflator.deflate(piece, true, &mut out);
+                    frames += 1;
+                }
+                let (len, most) = (payload.len(), most_deflated(payload.len(), frames));
+                assert!(
+                    out.len() <= most,
+                    "{len} bytes in {frames} at level {level}: {}, not {most}",
+                    out.len()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_compressed_behind_a_forgotten_message_refers_to_none_before() {
+    let (mut deflator, mut inflator) = (Deflator::new(15, 6), Inflator::new(15));
+    let (mut compressed, mut out) = (Vec::new(), Vec::new());
+    for (forgets, len) in [(false, 7), (false, 5), (true, 7), (false, 5)] {
+        if forgets {
+            // One that went as it was: the other end has never seen it.
+            deflator.deflate(&noise(40_000), true, &mut Vec::new());
+            deflator.forget();
+        }
+        compressed.clear();
+        deflator.deflate(b"Hello", true, &mut compressed);
+        assert_eq!(compressed.len(), len);
+        inflator.inflate(&compressed, true, 5, &mut out).unwrap();
+    }
+    assert_eq!(out, b"Hello".repeat(4));
 }
 
 #[test]

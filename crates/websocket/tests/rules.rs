@@ -6,7 +6,9 @@
 mod util;
 
 use util::{BINARY, CLOSE, CONTINUATION, End, FIN, PING, PONG, RSV1, RULES, Seen, TEXT, frame, stream};
-use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, Role, Rules, State, mask};
+use wheelhouse_websocket::{
+    CloseCode, Event, Header, Opcode, Pass, Role, Rules, State, deflate::most_deflated, mask,
+};
 
 const CLIENT: Rules = Rules { role: Role::Client, ..RULES };
 
@@ -98,6 +100,55 @@ fn a_frame_of_the_maximum_passes_and_one_more_byte_fails_at_its_header_in_any_fr
         let more = Header::new(Opcode::Continuation, max_frame + 1, Some([9; 4])).unfinished();
         let later = [&begun, more.bytes()].concat();
         assert_eq!(failure(rules, State::new(false), &later), Some((begun.len() + without_key, 1009)));
+    }
+}
+
+#[test]
+fn a_compressed_message_may_be_as_long_as_one_of_the_maximum_comes_to_and_one_more_byte_fails_at_its_header()
+{
+    let deflate = State::new(true);
+    for max_message in [125, 126, 1000, 65_535, 1 << 20] {
+        let rules = Rules { max_message, ..RULES };
+        let most = most_deflated(max_message, 1);
+        let mut end = End::with(rules, deflate);
+        end.read(&frame(FIN | RSV1 | BINARY, vec![b'x'; most]).to(Role::Server));
+        // The next one may be no longer for it.
+        end.read(&frame(FIN | BINARY, vec![b'x'; max_message]).to(Role::Server));
+        let payload = vec![b'x'; most];
+        let compressed = Seen::Compressed { is_text: false, payload };
+        assert_eq!(end.seen, [compressed, Seen::Binary(vec![b'x'; max_message])]);
+
+        for (most, is_compressed) in [(most, true), (max_message, false)] {
+            let header = Header::new(Opcode::Binary, most + 1, Some([9; 4]));
+            let header = if is_compressed { header.compressed() } else { header };
+            let without_key = header.bytes().len() - 4;
+            assert_eq!(failure(rules, deflate, header.bytes()), Some((without_key, 1009)));
+        }
+    }
+}
+
+#[test]
+fn a_compressed_message_in_fragments_may_be_longer_by_what_a_flush_behind_each_adds() {
+    let (rules, deflate) = (Rules { max_message: 1000, ..CLIENT }, State::new(true));
+    let begun = frame(RSV1 | BINARY, vec![b'x'; most_deflated(1000, 1)]).to(Role::Client);
+    let most = most_deflated(1000, 2) - most_deflated(1000, 1);
+    let whole = |len| [&begun[..], &frame(FIN | CONTINUATION, vec![b'x'; len]).to(Role::Client)].concat();
+    assert_eq!(failure(rules, deflate, &whole(most)), None);
+    assert_eq!(failure(rules, deflate, &whole(most + 1)), Some((begun.len() + 2, 1009)));
+    // What begins without compression has none of it.
+    let begun = frame(BINARY, vec![b'x'; 1000]).to(Role::Client);
+    let more = [&begun[..], &frame(FIN | CONTINUATION, b"x").to(Role::Client)].concat();
+    assert_eq!(failure(rules, deflate, &more), Some((begun.len() + 2, 1009)));
+}
+
+#[test]
+fn the_maximum_of_frames_is_of_their_bytes_on_the_wire_compressed_or_not() {
+    let (rules, deflate) = (Rules { max_frame: 1000, ..CLIENT }, State::new(true));
+    for first in [FIN | BINARY, FIN | RSV1 | BINARY] {
+        let bytes = frame(first, vec![b'x'; 1000]).to(Role::Client);
+        assert_eq!(failure(rules, deflate, &bytes), None);
+        let bytes = frame(first, vec![b'x'; 1001]).to(Role::Client);
+        assert_eq!(failure(rules, deflate, &bytes), Some((4, 1009)));
     }
 }
 

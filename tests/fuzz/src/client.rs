@@ -177,8 +177,8 @@ impl Plan {
         if self.has(8) { 3 } else { 65_535 }
     }
 
-    fn max_frame(&self) -> usize {
-        if self.has(9) { 200 } else { self.max_message() }
+    fn max_frame(&self) -> Option<usize> {
+        self.has(9).then_some(200)
     }
 
     fn offers_protocol(&self) -> bool {
@@ -192,11 +192,13 @@ impl Plan {
     fn connect(&self) -> Connect {
         let mut socket = WebSocket::new()
             .max_message(self.max_message())
-            .max_frame(self.max_frame())
             .max_fragments(self.max_fragments())
             .max_controls(self.max_controls())
             .max_head(1024)
             .max_headers(12);
+        if let Some(bytes) = self.max_frame() {
+            socket = socket.max_frame(bytes);
+        }
         if self.has_deflate() {
             let deflate = Deflate::new().threshold(if self.has(13) { 0 } else { 64 });
             socket = socket.deflate(deflate.own_contexts(usize::from(self.has_contexts())));
@@ -285,7 +287,7 @@ impl Plan {
         let rules = Rules {
             role: Role::Client,
             max_message: self.max_message(),
-            max_frame: self.max_frame(),
+            max_frame: self.max_frame().unwrap_or(usize::MAX),
             max_fragments: self.max_fragments() as u32,
         };
         let deflate = answer.deflate(self.has_contexts()).map(|deflate| deflate.theirs);
@@ -300,6 +302,8 @@ impl Plan {
         let Some((reason, has_opened)) = caller.closed else { panic!("no close was told") };
         assert_eq!(has_opened, caller.has_opened);
         let silence = if self.has_fin() { CloseReason::Peer { code: None } } else { CloseReason::Idle };
+        let is_of_its_end =
+            |reason: &_| matches!(reason, CloseReason::Protocol | CloseReason::Peer { code: Some(_) });
         let because = match expected.map(<[Seen]>::last) {
             None if self.has_fin() && reason == silence => silence,
             None => CloseReason::Handshake,
@@ -307,8 +311,8 @@ impl Plan {
             // The codes that the engine sends of itself are for the peer's, and for the last word.
             Some(Some(Seen::Close(..))) if caller.ended_itself(expected) => CloseReason::Local,
             Some(Some(Seen::Close(code, _))) => CloseReason::Peer { code: Some(code.unwrap_or(1005)) },
-            // What comes last may be out of place behind half a message.
-            Some(_) if !self.has_fin() && reason == CloseReason::Protocol => reason,
+            // What comes last may be out of place behind half a message, or the rest of half a close.
+            Some(_) if !self.has_fin() && is_of_its_end(&reason) => reason,
             Some(_) => silence,
         };
         // Who waits in vain for a FIN says so.

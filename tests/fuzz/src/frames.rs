@@ -1,6 +1,8 @@
 use std::mem::take;
 
-use wheelhouse_websocket::{Event, Header, Left, Opcode, Pass, Role, Rules, State, mask};
+use wheelhouse_websocket::{
+    Event, Header, Left, Opcode, Pass, Role, Rules, State, deflate::most_deflated, mask,
+};
 
 use crate::{input::Input, pieces::Pieces};
 
@@ -33,7 +35,7 @@ pub fn frames(data: &[u8]) {
     let mut again = Vec::new();
     whole.iter().for_each(|seen| seen.write(rules.role, &mut again));
     // What came in fragments goes out in one frame.
-    let rules = Rules { max_frame: usize::MAX, ..rules };
+    let rules = Rules { max_message: most(&rules, state.has_deflate()), max_frame: usize::MAX, ..rules };
     let without_error = whole.iter().filter(|seen| !matches!(seen, Seen::Failed(_)));
     assert!(seen(rules, state, [&again[..]].into_iter(), false).iter().eq(without_error), "written again");
 }
@@ -82,10 +84,16 @@ pub(crate) fn seen<'a>(
                 break;
             }
         }
-        assert!(kept.len() <= rules.max_message + 130, "{} bytes are kept", kept.len());
+        assert!(kept.len() <= most(&rules, state.has_deflate()) + 130, "{} bytes are kept", kept.len());
         assert!(!state.is_over() || kept.is_empty(), "what follows the end is kept");
     }
     all
+}
+
+/// The most bytes of a message: compressed it may be longer than it is.
+fn most(rules: &Rules, is_compressed: bool) -> usize {
+    let Rules { max_message, max_fragments, .. } = *rules;
+    if is_compressed { most_deflated(max_message, max_fragments as usize) } else { max_message }
 }
 
 /// What was seen is allowed.
@@ -94,7 +102,7 @@ fn look(rules: &Rules, all: &[Seen]) {
         let is_last = nth + 1 == all.len();
         match seen {
             Seen::Message { is_text, is_compressed, payload } => {
-                assert!(payload.len() <= rules.max_message);
+                assert!(payload.len() <= most(rules, *is_compressed));
                 assert!(!is_text || *is_compressed || str::from_utf8(payload).is_ok());
             }
             Seen::Ping(payload) | Seen::Pong(payload) => assert!(payload.len() <= 125),

@@ -133,8 +133,8 @@ impl Plan {
         if self.has(6) { 125 } else { 4096 }
     }
 
-    fn max_frame(&self) -> usize {
-        if self.has(11) { 200 } else { self.max_message() }
+    fn max_frame(&self) -> Option<usize> {
+        self.has(11).then_some(200)
     }
 
     fn max_fragments(&self) -> usize {
@@ -148,11 +148,13 @@ impl Plan {
     fn listener(&self) -> Listener {
         let mut socket = WebSocket::new()
             .max_message(self.max_message())
-            .max_frame(self.max_frame())
             .max_fragments(self.max_fragments())
             .max_controls(self.max_controls())
             .max_head(1024)
             .max_headers(12);
+        if let Some(bytes) = self.max_frame() {
+            socket = socket.max_frame(bytes);
+        }
         if self.has(0) {
             let deflate = Deflate::new().threshold(if self.has(9) { 0 } else { 64 });
             socket = socket.deflate(deflate.own_contexts(usize::from(self.has(1))));
@@ -203,7 +205,7 @@ impl Plan {
         let rules = Rules {
             role: Role::Server,
             max_message: self.max_message(),
-            max_frame: self.max_frame(),
+            max_frame: self.max_frame().unwrap_or(usize::MAX),
             max_fragments: self.max_fragments() as u32,
         };
         let echo =

@@ -180,3 +180,27 @@ fn words_in_the_segment_that_ends_the_handshake_are_heard() {
     crate::fixture::expect(&mut client, b"first words");
     opened(&events);
 }
+
+#[test]
+fn words_in_that_segment_are_heard_though_a_broken_record_follows_them() {
+    let (server, events) = start(engine());
+    let mut socket = connect(server.at());
+    let mut session = session("localhost", Arc::new(config()));
+    while session.is_handshaking() {
+        session.write_tls(&mut socket).unwrap();
+        session.read_tls(&mut socket).unwrap();
+        session.process_new_packets().unwrap();
+    }
+    session.writer().write_all(b"first words").unwrap();
+    let mut bytes = crate::peer::out_of(&mut session);
+    session.writer().write_all(b"altered").unwrap();
+    bytes.extend(crate::peer::out_of(&mut session));
+    *bytes.last_mut().unwrap() ^= 1;
+    let before = server.handle.stats().total().messages_in;
+    socket.write_all(&bytes).unwrap();
+    opened(&events);
+    let ended = ended(&events);
+    assert_eq!((ended.reason, ended.opened), (CloseReason::Protocol, true));
+    ended.says("not authentic");
+    assert_eq!(server.handle.stats().total().messages_in - before, 1);
+}

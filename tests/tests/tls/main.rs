@@ -14,6 +14,7 @@ mod foreign;
 mod goodbyes;
 mod identity;
 mod memory;
+mod pages;
 mod peer;
 mod pem;
 mod pki;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tungstenite::handshake::derive_accept_key;
-use wheelhouse::{CloseReason, Connect, Deflate, Engine, Framing, On, WebSocket};
+use wheelhouse::{Audience, CloseReason, Connect, Deflate, Engine, Framing, On, WebSocket};
 
 use crate::{
     Script, Server, Told,
@@ -36,14 +36,19 @@ impl Dialler {
         let to = Connect::to(url).framing(Framing::websocket(self.socket.clone()));
         self.server.handle.connect(On::Any, to).unwrap();
         let mut stream = accept(&self.listener);
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            request.push(byte[0]);
-        }
-        (stream, String::from_utf8(request).unwrap())
+        let request = read_request(&mut stream);
+        (stream, request)
     }
+}
+
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        request.push(byte[0]);
+    }
+    String::from_utf8(request).unwrap()
 }
 
 /// The answer that opens.
@@ -134,6 +139,19 @@ fn those_who_dial_share_the_places_for_contexts_of_their_own() {
 }
 
 #[test]
+fn who_dials_may_write_the_scheme_in_any_case_and_no_fragment() {
+    let dialler = Dialler::new(WebSocket::new());
+    let at = dialler.listener.local_addr().unwrap();
+    dialler.server.handle.connect(On::Any, Connect::to(format!("Ws://{at}/Rooms?A"))).unwrap();
+    let request = read_request(&mut accept(&dialler.listener));
+    assert!(request.starts_with("GET /Rooms?A HTTP/1.1\r\n"), "{request}");
+    for url in [format!("ws://{at}/#top"), format!("ws://{at}#top"), format!("WS://{at}/a?b#top")] {
+        let error = dialler.server.handle.connect(On::Any, Connect::to(&*url)).unwrap_err().to_string();
+        assert!(error.contains(&url) && error.contains("`#top`"), "{error}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_too_long_is_given_up() {
     let dialler = Dialler::new(WebSocket::new().max_head(1000));
     let (mut stream, request) = dialler.dial();
@@ -143,6 +161,36 @@ fn an_answer_that_is_too_long_is_given_up() {
     let (mut stream, request) = dialler.dial();
     stream.write_all(welcome(&request, &format!("X: {}\r\n", "x".repeat(500))).as_bytes()).unwrap();
     assert_eq!(next(&dialler.events), Told::Open(None));
+}
+
+#[test]
+fn what_all_are_told_is_masked_anew_for_each_server_that_was_dialled() {
+    const SERVERS: usize = 4;
+    let dialler = Dialler::new(WebSocket::new());
+    let mut streams: Vec<TcpStream> = (0..SERVERS)
+        .map(|_| {
+            let (mut stream, request) = dialler.dial();
+            stream.write_all(welcome(&request, "").as_bytes()).unwrap();
+            assert_eq!(next(&dialler.events), Told::Open(None));
+            stream
+        })
+        .collect();
+    let mut masks = Vec::new();
+    for _ in 0..2 {
+        dialler.server.handle.broadcast(Audience::Open, "a word to all").unwrap();
+        for stream in &mut streams {
+            let mut frame = [0; 2 + 4 + 13];
+            stream.read_exact(&mut frame).unwrap();
+            assert_eq!(frame[..2], [0x81, 0x80 | 13]);
+            let mask: [u8; 4] = frame[2..6].try_into().unwrap();
+            let words: Vec<u8> = frame[6..].iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b).collect();
+            assert_eq!(words, b"a word to all");
+            masks.push(mask);
+        }
+    }
+    masks.sort_unstable();
+    masks.dedup();
+    assert_eq!(masks.len(), 2 * SERVERS, "a key was used again");
 }
 
 #[test]

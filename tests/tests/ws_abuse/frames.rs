@@ -1,13 +1,16 @@
 //! Frames against the rules: each closes with the code that RFC 6455 names, and with nothing behind it.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::{Mutex, mpsc::channel},
+};
 
 use flate2::{Compress, Compression, FlushCompress};
-use wheelhouse::{CloseReason, Deflate, Engine, WebSocket};
+use wheelhouse::{Action, CloseReason, Deflate, Engine, WebSocket};
 
 use crate::{
     Told, closed,
-    fixture::next,
+    fixture::{Script, next, serve, tell},
     listener, plain, silent, telling,
     wire::{
         BINARY, CLOSE, Client, PING, PONG, Quiet, TEXT, close, frame, header, peak_memory, text,
@@ -178,6 +181,39 @@ fn a_message_that_inflates_to_the_limit_passes_and_one_more_byte_does_not() {
     let more = [&bomb(1)[..], &[0, 0, 0xff, 0xff], &[0, 1, 0, 0xfe, 0xff, 7], &[0]].concat();
     client.write(&frame(0xc0 | BINARY, &more));
     client.expect_close(1009);
+}
+
+#[test]
+fn a_few_bytes_that_become_many_keep_nobody_else_waiting_and_all_of_them_are_served() {
+    const MANY: usize = 50;
+    let socket = WebSocket::new().deflate(Deflate::new());
+    let (told, events) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let may_go_on = Mutex::new(Some(may_go_on));
+    let server = serve(Engine::builder().listen(listener(socket)).reactors(1), move |_| {
+        let (told, mut may_go_on) = (told.clone(), may_go_on.lock().unwrap().take());
+        Script::new().message(move |_, (), message| {
+            let len = message.bytes().len();
+            tell(&told, len);
+            if len > 1
+                && let Some(may_go_on) = may_go_on.take()
+            {
+                may_go_on.recv().unwrap();
+            }
+            Action::Continue
+        })
+    });
+    let mut quiet = Client::open(server.at());
+    let mut greedy = Client::open_with(server.at(), OFFER);
+    greedy.write(&frame(0xc0 | BINARY, &bomb(1)).repeat(MANY));
+    assert_eq!(next(&events), 1 << 20);
+    // While the first one is served the rest of them have come, and this.
+    quiet.write(&text("?"));
+    go_on.send(()).unwrap();
+    let order: Vec<usize> = (0..MANY).map(|_| next(&events)).collect();
+    let place = order.iter().position(|&len| len == 1).unwrap();
+    assert!(place < 5, "behind {place} messages of 1 MiB");
+    assert!(order.iter().all(|len| [1, 1 << 20].contains(len)), "{order:?}");
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::{io::Write, thread, time::Duration};
 
-use wheelhouse::CloseReason;
+use wheelhouse::{CloseReason, Engine, WebSocket};
 
 use crate::{
     MS,
     fixture::{Ending, connect, next, read_to_end},
-    plain, refused, silent, telling,
+    listener, plain, refused, silent, telling,
     wire::{Answer, Client, Quiet, ask, request, text, wait_until_empty},
 };
 
@@ -83,6 +83,18 @@ fn a_request_of_the_largest_size_passes_and_one_more_byte_does_not() {
     let fill = |bytes: usize| format!("X: {}\r\n", "x".repeat((16 << 10) - around + bytes));
     drop(Client::open_with(server.at(), &fill(0)));
     assert_eq!(ask(server.at(), request("/", &fill(1)).as_bytes()).status, 431);
+}
+
+#[test]
+fn a_request_may_be_as_large_as_is_asked_for_and_no_larger() {
+    for most in [1 << 10, 3_000, 300_000] {
+        let builder = Engine::builder().listen(listener(WebSocket::new().max_head(most)));
+        let server = silent(builder.read_buffer(most.max(1 << 10)));
+        let around = request("/", "X: \r\n").len();
+        let fill = |bytes: usize| format!("X: {}\r\n", "x".repeat(most - around + bytes));
+        drop(Client::open_with(server.at(), &fill(0)));
+        assert_eq!(ask(server.at(), request("/", &fill(1)).as_bytes()).status, 431, "{most}");
+    }
 }
 
 #[test]

@@ -215,6 +215,7 @@ fn who_waits_for_an_answer_when_the_engine_stops_is_told_503() {
             let heard = Answer::parse(&read_to_end(stream).0);
             assert_eq!((heard.status, !heard.body.is_empty()), (503, has_body));
             assert_eq!(heard.header("Connection"), Some("close"));
+            assert!(httpdate::parse_http_date(heard.header("Date").unwrap()).is_ok());
             assert_eq!(next(&events), refused(CloseReason::Shutdown));
         }
     }

@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a failure is a panic")]
 
+mod answers;
 mod dialled;
 mod endings;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod floods;
 mod frames;
+mod grown;
 mod handshakes;
 mod late;
 mod memory;

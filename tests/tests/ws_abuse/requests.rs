@@ -3,12 +3,12 @@
 
 use std::io::Write;
 
-use wheelhouse::{CloseReason, Reply};
+use wheelhouse::{CloseReason, Deflate, Engine, Reply, WebSocket};
 
 use crate::{
     MS, Script, Told, closed,
     fixture::{Ending, next, read_to_end, serve},
-    plain, refused, silent, telling,
+    listener, plain, refused, silent, telling,
     wire::{Answer, Client, ask, read_head, request, wait_until_empty},
 };
 
@@ -61,6 +61,37 @@ fn an_upgrade_with_a_body_is_refused_with_400() {
     }
     // An empty one is none.
     drop(Client::open_with(server.at(), "Content-Length: 0\r\n"));
+}
+
+#[test]
+fn an_upgrade_whose_offers_are_no_lists_is_refused_with_400_whatever_is_replied() {
+    let (server, events) =
+        telling(Engine::builder().listen(listener(WebSocket::new().deflate(Deflate::new()))));
+    for offer in [
+        "Sec-WebSocket-Extensions: @@@",
+        "Sec-WebSocket-Extensions: permessage-deflate;",
+        "Sec-WebSocket-Extensions: permessage-deflate; \"",
+        "Sec-WebSocket-Extensions: =;,",
+        "Sec-WebSocket-Extensions: a b",
+        "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Extensions: a b",
+        "Sec-WebSocket-Protocol: a b",
+        "Sec-WebSocket-Protocol: \"x\"",
+        "Sec-WebSocket-Protocol: json\r\nSec-WebSocket-Protocol: json;q=1",
+        "Sec-WebSocket-Protocol: ,",
+    ] {
+        assert_eq!(ask(server.at(), request("/", &format!("{offer}\r\n")).as_bytes()).status, 400, "{offer}");
+        assert_eq!(next(&events), Told::Request("/".into()));
+        assert_eq!(next(&events), refused(CloseReason::Local));
+    }
+    // What is well-formed and nobody knows, or cannot be had, is passed by.
+    for offer in [
+        "Sec-WebSocket-Extensions: x; y=\"z\",,permessage-deflate; server_max_window_bits=99",
+        "Sec-WebSocket-Extensions:\r\nSec-WebSocket-Extensions: x",
+        "Sec-WebSocket-Protocol: a,,b\r\nSec-WebSocket-Protocol: ,c",
+    ] {
+        let mut client = Client::open_with(server.at(), &format!("{offer}\r\n"));
+        client.echo("well");
+    }
 }
 
 #[test]

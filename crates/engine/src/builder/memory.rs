@@ -5,7 +5,8 @@ use crate::MemoryPolicy;
 
 /// # Memory and fairness
 impl Builder {
-    /// The buffer that all connections of a reactor read into, in bytes. 64 KiB by default, 1 KiB to 16 MiB.
+    /// The buffer that all connections of a reactor read into, in bytes. 64 KiB by default, 1 KiB to 16 MiB. A WebSocket's
+    /// [`max_head`](crate::WebSocket::max_head), 16 KiB by default, may not be more.
     ///
     /// ```
     /// use wheelhouse::{Action, Conn, Engine, Handler, ListenerId, Message, testing::Bench};
@@ -30,7 +31,8 @@ impl Builder {
     }
 
     /// Bytes read from one connection before the others have their turn; the last 256 KiB of a large message may come beyond
-    /// it. 64 KiB by default, 1 KiB to 1 GiB.
+    /// it. The same number bounds what compressed messages come to, but for the last one: what is left of them waits for its
+    /// turn. 64 KiB by default, 1 KiB to 1 GiB.
     ///
     /// Who had 32 KiB or more read at once is next read after all who have less, so that many who send much do not keep the
     /// others waiting. When a turn has lasted a millisecond, no more than 24 KiB are read of one at once.
@@ -41,7 +43,7 @@ impl Builder {
 
     /// Bytes of input that may wait for the rest of their message, per connection: beyond them
     /// [`CloseReason::InboundOverflow`](crate::CloseReason::InboundOverflow). 1 MiB by default, 64 B to 64 MiB. Of a WebSocket a
-    /// whole [`max_message`](crate::WebSocket::max_message) may wait, where that is more.
+    /// whole [`max_message`](crate::WebSocket::max_message) may wait, with what compression may add, where that is more.
     ///
     /// ```
     /// use wheelhouse::{CloseReason, Engine, Framing, testing::Bench};

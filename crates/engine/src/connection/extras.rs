@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use bytes::Bytes;
 use wheelhouse_websocket::http::Hello;
 use wheelhouse_wheel::{Tick, TimerKey};
 
@@ -45,6 +46,8 @@ pub(crate) struct UnderWay {
     pub(crate) closing: Option<(CloseReason, Option<io::Error>)>,
     /// The WebSocket that is being asked for.
     pub(crate) upgrade: Option<Box<Upgrade>>,
+    /// What is left of an answer's body that is sealed as it leaves.
+    pub(crate) unsealed: Option<Bytes>,
 }
 
 impl Extras {
@@ -69,9 +72,9 @@ impl Extras {
 
 impl UnderWay {
     pub(super) fn is_over(&self) -> bool {
-        let UnderWay { held, dialling, pace, heir, closing, upgrade } = self;
+        let UnderWay { held, dialling, pace, heir, closing, upgrade, unsealed } = self;
         let is_coming = held.is_some() || dialling.is_some() || pace.is_some() || upgrade.is_some();
-        !(is_coming || heir.is_some() || closing.is_some())
+        !(is_coming || heir.is_some() || closing.is_some() || unsealed.is_some())
     }
 }
 

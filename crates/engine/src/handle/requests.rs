@@ -221,7 +221,7 @@ impl Handle {
     /// # Errors
     /// A bad address or option; [`Error::Stopping`]; [`Error::MailboxFull`].
     pub fn connect(&self, on: On, to: Connect) -> Result<()> {
-        to.validate()?;
+        to.validate(&self.shared.options)?;
         let (reactor, place) = self.place(on)?;
         self.put_at(reactor, place, Command::Connect(Box::new(to)));
         Ok(())

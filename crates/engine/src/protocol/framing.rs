@@ -5,7 +5,7 @@ use super::{
     control::{Worded, Words},
     lines::Lines,
 };
-use crate::{Error, Payload, Result};
+use crate::{Error, Payload, Result, options::Options};
 
 /// How a connection's bytes are cut into messages. The listener has one, or the [`Connect`](crate::Connect); the handler
 /// means the same by `on_message` and `send` over all of them.
@@ -220,16 +220,18 @@ impl Framing {
         })
     }
 
-    /// The framing of one who listens on, or dials, an URL that names a WebSocket or does not.
-    pub(crate) fn over(self, is_websocket: bool, url: &str) -> Result<Framing> {
-        match self.as_websocket() {
-            None if is_websocket && self.is_raw() => Ok(Framing::websocket(WebSocket::new())),
-            None if is_websocket => Err(Error::BadOption {
+    /// The framing of one who listens on, or dials, an URL that names a WebSocket or does not: what was asked for, or what goes
+    /// with the URL.
+    pub(crate) fn over(asked: Option<Framing>, is_websocket: bool, url: &str) -> Result<Framing> {
+        match asked {
+            None if is_websocket => Ok(Framing::websocket(WebSocket::new())),
+            None => Ok(Framing::raw()),
+            Some(framing) if is_websocket && framing.as_websocket().is_none() => Err(Error::BadOption {
                 option: "framing",
                 value: format!("another framing than WebSocket's on `{url}`"),
                 allowed: "Framing::websocket, or tcp:// and tls:// for others".into(),
             }),
-            _ => Ok(self),
+            Some(framing) => Ok(framing),
         }
     }
 
@@ -277,6 +279,11 @@ impl Framing {
         }?;
         let longest = if let Parameters::Lines(max) = self.parameters { max } else { usize::MAX };
         self.words.as_ref().map_or(Ok(()), |words| words.validate(&self.frame, longest))
+    }
+
+    /// Tells of parameters that an engine with these options cannot serve.
+    pub(crate) fn fits(&self, options: &Options) -> Result<()> {
+        self.as_websocket().map_or(Ok(()), |socket| socket.fits(options))
     }
 
     /// Whether connections of both follow the same rules.

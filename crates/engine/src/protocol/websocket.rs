@@ -2,11 +2,15 @@ use std::fmt;
 
 use wheelhouse_websocket::{
     Role, Rules,
+    deflate::most_deflated,
     http::{Hello, Invalid},
 };
 
 use super::Deflate;
-use crate::{Error, Result, options};
+use crate::{
+    Error, Result,
+    options::{self, Options},
+};
 
 /// WebSocket (RFC 6455): what a listener takes and answers, or what one who dials asks for.
 ///
@@ -57,8 +61,11 @@ impl WebSocket {
         WebSocket::default()
     }
 
-    /// The largest message, in bytes: all its fragments together, on the wire and inflated. A larger one is answered with
-    /// close code 1009. 1 MiB by default, 125 B to 64 MiB.
+    /// The largest message, in bytes: all its fragments together, inflated where it is compressed. A larger one is answered
+    /// with close code 1009, before what is too much of it is kept. 1 MiB by default, 125 B to 64 MiB.
+    ///
+    /// Compressed, it may take more on the wire than that, for not every message gets smaller: an eighth and a 64th more,
+    /// 64 B, and 10 B for each of its fragments, which is as much as compressors add at worst.
     ///
     /// ```
     /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
@@ -89,10 +96,10 @@ impl WebSocket {
         self
     }
 
-    /// The largest frame, in bytes of payload: a whole message, or one fragment. A larger one is answered with close code
-    /// 1009 at its header, before any of it is kept. Off by default: a frame may be as large as its
-    /// [message](WebSocket::max_message). 125 B to 64 MiB; what is more than `max_message` changes nothing. What is sent is
-    /// not cut to it.
+    /// The largest frame, in bytes of payload as they are on the wire: a whole message, or one fragment. A larger one is
+    /// answered with close code 1009 at its header, before any of it is kept. Off by default: a frame may be as large as its
+    /// [message](WebSocket::max_message). 125 B to 64 MiB; what is more than `max_message` changes nothing but for messages
+    /// that compression makes larger. What is sent is not cut to it.
     ///
     /// ```
     /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
@@ -191,8 +198,10 @@ impl WebSocket {
     }
 
     /// The largest request, or answer to one: its first line and all headers, in bytes, those of interim answers before it
-    /// included. A larger request is answered with status 431. 16 KiB by default, 256 B to the size of the
-    /// [`read_buffer`](crate::Builder::read_buffer) (larger values count as that).
+    /// included. A larger request is answered with status 431. 16 KiB by default, 256 B to 16 MiB.
+    ///
+    /// A head is read as a whole, so it may not be larger than the [`read_buffer`](crate::Builder::read_buffer): who makes
+    /// that one smaller than 16 KiB, or wants longer heads than it has, sets both.
     ///
     /// ```
     /// use wheelhouse::{Engine, Framing, Listener, ListenerId, WebSocket, testing::Bench};
@@ -212,6 +221,12 @@ impl WebSocket {
     /// let client = bench.open_on(ListenerId(0));
     /// bench.input(client, format!("GET /{} HTTP/1.1\r\n", "x".repeat(300)).as_bytes());
     /// assert!(bench.output(client).starts_with(b"HTTP/1.1 431 "));
+    ///
+    /// let error = Engine::builder().listen("ws://127.0.0.1:0").read_buffer(4096).build(|_| Echo).err();
+    /// assert_eq!(
+    ///     error.map(|error| error.to_string()).as_deref(),
+    ///     Some("option `max_head`: 16384 with a `read_buffer` of 4096 is not allowed; allowed: 256 to 4096 bytes per request")
+    /// );
     /// ```
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.max_head = bytes;
@@ -372,6 +387,19 @@ impl WebSocket {
         self.hello("localhost", "/").map(drop)
     }
 
+    /// A head is looked at where it was read.
+    pub(super) fn fits(&self, options: &Options) -> Result<()> {
+        let (most, known) = (options.read_buffer, options::MAX_HEAD);
+        if self.max_head <= most {
+            return Ok(());
+        }
+        Err(Error::BadOption {
+            option: known.name,
+            value: format!("{} with a `read_buffer` of {most}", self.max_head),
+            allowed: format!("{} to {most} {}", known.min, known.unit),
+        })
+    }
+
     /// What a client asks the server of that name for.
     pub(crate) fn hello(&self, host: &str, target: &str) -> Result<Hello> {
         let mut hello = Hello::new(host, target).map_err(not_carried)?;
@@ -417,7 +445,7 @@ impl Frames {
         let rules = |role| Rules {
             role,
             max_message: parameters.max_message,
-            max_frame: parameters.max_frame.unwrap_or(parameters.max_message),
+            max_frame: parameters.max_frame.unwrap_or(usize::MAX),
             max_fragments: u32::try_from(parameters.max_fragments).unwrap_or(u32::MAX),
         };
         Frames { server: rules(Role::Server), client: rules(Role::Client), parameters }
@@ -427,8 +455,13 @@ impl Frames {
         if is_client { self.client } else { self.server }
     }
 
-    pub(crate) fn max_message(&self) -> usize {
-        self.parameters.max_message
+    /// The most bytes of one message on the wire, without its headers.
+    pub(crate) fn most_on_the_wire(&self) -> usize {
+        let WebSocket { max_message, max_fragments, .. } = self.parameters;
+        match self.parameters.deflate {
+            Some(_) => most_deflated(max_message, max_fragments),
+            None => max_message,
+        }
     }
 
     pub(crate) fn max_controls(&self) -> usize {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Audience, CloseReason, ConnId, Payload, Sent,
-    connection::Phase,
+    connection::{Flags, Phase},
     id::Key,
     payload::Body,
     protocol::{Frame, Output},
@@ -184,8 +184,9 @@ impl Core {
         if !is_meant {
             return;
         }
-        if kind.has_contexts {
-            // What it is sent is in its window, and in nobody else's.
+        let is_masked = kind.is_client && connection.flags.contains(Flags::FRAMES);
+        if kind.has_contexts || is_masked {
+            // What it is sent is in its window, and in nobody else's; and each frame has a mask of its own (RFC 6455, 5.3).
             self.send_now(key, broadcast.payload.clone());
             return;
         }

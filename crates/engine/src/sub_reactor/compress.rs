@@ -139,6 +139,7 @@ impl Core {
                 inflator.inflate(payload, false, max, scratch)?;
             }
         }
+        self.inflatable = self.inflatable.saturating_sub(scratch.len());
         if is_text && simdutf8::basic::from_utf8(scratch).is_err() {
             return Err(Violation { code: CloseCode::INVALID, what: "text that is not UTF-8" });
         }
@@ -188,8 +189,15 @@ impl Core {
         match extras.and_then(|extras| extras.contexts.as_mut()).filter(|_| kind.has_contexts) {
             Some(own) => {
                 own.ours.deflate(bytes, own.keeps_ours, deflated);
-                // It has it in its window now, and so must the peer.
-                own.keeps_ours || deflated.len() < bytes.len()
+                let is_smaller = deflated.len() < bytes.len();
+                // It is in our window now, and the peer's has to have it too, or ours be emptied: any message may go as it is
+                // (RFC 7692, 6.1). One that fills the window has driven out all before it, so that nothing is lost; behind a
+                // shorter one what is remembered is worth more than the few bytes that it has grown by.
+                if !is_smaller && own.keeps_ours && bytes.len() >> kind.window > 0 {
+                    own.ours.forget();
+                    return false;
+                }
+                is_smaller || own.keeps_ours
             }
             None => {
                 self.workshop.deflator(level, kind.window).deflate(bytes, false, deflated);

@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     connection::{Connection, Flags, Phase},
     connections::Connections,
+    date::Date,
     id::Key,
     io::Io,
     linear::Storage,
@@ -73,6 +74,8 @@ pub(crate) struct Core {
     pub(super) handshaking: (u64, Duration),
     /// What WebSockets share.
     pub(super) workshop: Workshop,
+    /// What their answers say of the time.
+    pub(super) date: Date,
     /// Queues without a connection, kept for the next one that needs one.
     #[expect(clippy::vec_box, reason = "the box is what is reused: a connection holds a pointer")]
     pub(super) spare_queues: Vec<Box<Outbound>>,
@@ -100,6 +103,8 @@ pub(crate) struct Core {
     pub(super) heap_freed: usize,
     /// The most connections since it was asked to part with them.
     pub(super) most_connections: usize,
+    /// Bytes that may still be inflated for who is being read.
+    pub(super) inflatable: usize,
     /// Commands of this round that are left.
     round: Share,
     /// To be taken out at the end of the turn.
@@ -165,6 +170,7 @@ impl Core {
             sealed: Vec::new(),
             handshaking: (0, Duration::ZERO),
             workshop: Workshop::default(),
+            date: Date::default(),
             spare_queues: Vec::new(),
             local,
             masses: VecDeque::new(),
@@ -181,6 +187,7 @@ impl Core {
             chunks_freed: 0,
             heap_freed: 0,
             most_connections: 0,
+            inflatable: 0,
             round: Share::default(),
             detaching: Vec::new(),
             adopted: Vec::new(),

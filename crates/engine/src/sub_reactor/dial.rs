@@ -24,7 +24,7 @@ use crate::{
 
 impl Core {
     pub(crate) fn connect(&mut self, to: Connect) -> Result<ConnId> {
-        let Plan { address, framing, rules, hello, tls } = to.validate()?;
+        let Plan { address, framing, rules, hello, tls } = to.validate(self.options())?;
         if self.stopping {
             return Err(Error::Stopping);
         }

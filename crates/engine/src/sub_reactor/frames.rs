@@ -2,7 +2,9 @@
 
 use std::io::{self, ErrorKind};
 
-use wheelhouse_websocket::{CloseCode, Event, Header, Opcode, Pass, Plain, Rules, State, Violation, mask};
+use wheelhouse_websocket::{
+    CloseCode, Event, Header, Opcode, Pass, Plain, Rules, State, Violation, deflate::most_deflated, mask,
+};
 
 use super::{
     Core,
@@ -68,7 +70,7 @@ impl<H: Handler> Stage<H> {
         let was_between = state.is_between_messages();
         let mut pass = Pass::new(rules, state, frame).turning(DIRECT);
         let goes_on = |c: &Connection| c.takes_input() && c.profile == profile;
-        while self.core.connections.get(key).is_some_and(goes_on) {
+        while self.core.inflatable > 0 && self.core.connections.get(key).is_some_and(goes_on) {
             match pass.next() {
                 Ok(Some(Event::Message { is_text, is_compressed: false, payload })) => {
                     self.offer_message(id, Message::decoded(kind_of(is_text), payload, is_text));
@@ -92,6 +94,9 @@ impl<H: Handler> Stage<H> {
             && connection.profile == profile
         {
             connection.set_frame_state(left.state);
+            if self.core.inflatable == 0 && left.from < left.to {
+                self.core.put_by(key);
+            }
         }
         Offered { used: left.from, end: left.to, need: left.to - left.from + left.missing }
     }
@@ -130,6 +135,17 @@ impl<H: Handler> Stage<H> {
 }
 
 impl Core {
+    /// Of a few bytes have become as many as a turn has for one: what is left of them is for the next turn, behind those with
+    /// little.
+    #[cold]
+    fn put_by(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.takes_input() {
+            connection.flags |= Flags::UNSERVED | Flags::BULKY;
+            self.put_ready(key);
+        }
+    }
+
     /// Whether the peer may send one more control frame this second; too many are a violation.
     fn tolerates_control(&mut self, id: ConnId) -> bool {
         let Some(most) = self.frames_of(id.key()).map(|frames| frames.max_controls()) else { return false };
@@ -214,7 +230,7 @@ impl Core {
     /// As a client, or compressed.
     fn send_specially(&mut self, key: Key, opcode: Opcode, payload: Payload<'_>) -> Sent {
         let kind = self.connections.get(key).map(Connection::kindred).unwrap_or_default();
-        if kind.has_contexts && !self.is_within_limit(key, most_deflated(payload.bytes().len()), 0) {
+        if kind.has_contexts && !self.is_within_limit(key, most_deflated(payload.bytes().len(), 1), 0) {
             // Not afterwards: what has been compressed is in the window, and the peer has to get it.
             return self.refuse(key);
         }
@@ -231,11 +247,6 @@ impl Core {
 
 /// What a close frame may take beyond the room of pings and pongs: its largest, masked.
 const CLOSE_ROOM: usize = 14 + CloseCode::MAX_PAYLOAD;
-
-/// The most that a message comes to as a frame, compressed or not: zlib adds up to an eighth to what does not get smaller.
-const fn most_deflated(len: usize) -> usize {
-    len + len / 8 + 64
-}
 
 #[inline]
 fn kind_of(is_text: bool) -> Kind {

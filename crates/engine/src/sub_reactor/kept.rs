@@ -58,7 +58,7 @@ impl Core {
         if !matches!(connection.phase, Phase::Open | Phase::Detaching) || connection.is_securing() {
             return;
         }
-        if !connection.takes_input() {
+        if connection.keeps_unserved() {
             connection.flags |= Flags::UNSERVED;
         } else if left.rest.len() > limit || left.need > limit + 1 {
             return self.reset(key, CloseReason::InboundOverflow);
@@ -70,19 +70,19 @@ impl Core {
     fn most_kept(&self, key: Key) -> usize {
         let limit = self.options().inbound_limit;
         // A message of the largest size, and the beginning of a frame behind it.
-        self.frames_of(key).map_or(limit, |frames| limit.max(frames.max_message() + 256))
+        self.frames_of(key).map_or(limit, |frames| limit.max(frames.most_on_the_wire() + 256))
     }
 
     /// The same without a look at the limit.
     pub(super) fn store(&mut self, key: Key, left: Left<'_>, body: usize) {
         let Left { rest, need, begins } = left;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let is_paused = !connection.takes_input();
+        let is_whole = connection.keeps_unserved();
         // What of a frame comes in many reads is not copied out and back for each.
         let trickles = !begins && rest.len() > TRICKLE && connection.flags.contains(Flags::FRAMES);
         if rest.len() <= Inbound::INLINE && need <= body {
             connection.inbound = Inbound::inline(rest);
-        } else if rest.len() <= body && (need <= body && !trickles || is_paused) {
+        } else if rest.len() <= body && (need <= body && !trickles || is_whole) {
             self.keep_in_ring(key, rest);
         } else {
             let bytes = self.linear_with(rest, need);
@@ -156,12 +156,11 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key).filter(is_of_use) else {
             return self.remove_linear(linear.bytes.size());
         };
-        if connection.takes_input() && linear.need > limit + 1 {
+        if connection.keeps_unserved() {
+            connection.flags |= Flags::UNSERVED;
+        } else if linear.need > limit + 1 {
             self.remove_linear(linear.bytes.size());
             return self.reset(key, CloseReason::InboundOverflow);
-        }
-        if !connection.takes_input() {
-            connection.flags |= Flags::UNSERVED;
         }
         connection.inbound = Inbound::Linear(linear);
         self.note_holder(key);

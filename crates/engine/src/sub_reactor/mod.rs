@@ -10,6 +10,7 @@ use mio::{Events, Token};
 use wheelhouse_wheel::{Progress, Wheel};
 
 mod account;
+mod answer;
 mod begin;
 mod bounds;
 mod broadcast;

@@ -67,6 +67,7 @@ impl<H: Handler> Stage<H> {
         if is_late {
             budget = budget.min(buffer.most());
         }
+        self.core.inflatable = budget;
         if self.core.finishing > 0 {
             // Nobody is to take a message whose answer comes behind the FIN that was asked for before.
             self.core.catch_up(id.key());
@@ -101,7 +102,11 @@ impl<H: Handler> Stage<H> {
         if !connection.reads_plainly() {
             let flags = connection.flags;
             if flags.contains(Flags::UNSERVED) && connection.takes_input() {
-                // What waited while the connection was paused comes before what is read next.
+                // What waited while the connection was paused, or for its turn, comes before what is read next.
+                if self.core.inflatable == 0 {
+                    self.core.put_ready(id.key());
+                    return Step::Done;
+                }
                 self.offer_kept(id, buffer);
                 return Step::More(0);
             }

@@ -125,21 +125,22 @@ impl<H: Handler> Stage<H> {
             core.answer_sealed(key, matches!(received.phase, TlsPhase::Handshaking));
         }
         if began.is_some() && !matches!(received.phase, TlsPhase::Handshaking) {
+            // What came behind the handshake's end is told, whatever comes behind that.
+            let is_done = !self.core.is_shaking_hands(key);
             match received.phase {
-                TlsPhase::Failed(error) => return self.core.broke_tls(key, error),
-                TlsPhase::Closed if self.core.is_shaking_hands(key) => {
-                    return self.core.part_early(key);
-                }
+                TlsPhase::Failed(error) if !is_done => return self.core.broke_tls(key, error),
+                TlsPhase::Closed if !is_done => return self.core.part_early(key),
                 _ => self.secured(id),
             }
         }
+        let hears_later =
+            |c: &Connection| c.is_paused() || c.awaits_answer() || c.flags.contains(Flags::UNSERVED);
         self.offer_opened(id, start + received.plain.start..start + received.plain.end, buffer);
         match received.phase {
             TlsPhase::Handshaking | TlsPhase::Open => {}
             TlsPhase::Failed(error) => self.core.broke_tls(key, error),
             // Not before the handler has had what came before it, and has answered.
-            TlsPhase::Closed
-                if self.core.connections.get(key).is_some_and(|c| c.is_paused() || c.awaits_answer()) => {}
+            TlsPhase::Closed if self.core.connections.get(key).is_some_and(hears_later) => {}
             TlsPhase::Closed => _ = self.end_of_input(id, Ok(0)),
         }
     }

@@ -53,9 +53,10 @@ impl Core {
         self.sealed = out;
     }
 
-    /// Says that no more will be sent, behind all that is.
+    /// Says that no more will be sent, behind all that is. A body that is not sealed yet says so itself, with its last part.
     pub(super) fn put_close_notify(&mut self, key: Key) {
-        let is_sealed = |c: &&Connection| c.flags.contains(Flags::TLS) && c.phase != Phase::Closed;
+        let is_sealed =
+            |c: &&Connection| c.flags.contains(Flags::TLS) && c.phase != Phase::Closed && c.unsealed() == 0;
         if self.connections.get(key).filter(is_sealed).is_none() {
             return;
         }
@@ -74,13 +75,13 @@ impl Core {
     }
 
     /// Seals plaintext into the reactor's place for it; false when that cannot be.
-    fn seal(&mut self, key: Key, pieces: &[&[u8]], out: &mut Vec<u8>) -> bool {
+    pub(super) fn seal(&mut self, key: Key, pieces: &[&[u8]], out: &mut Vec<u8>) -> bool {
         out.clear();
         let secure = self.connections.get_mut(key).and_then(Connection::secure_mut);
         secure.is_some_and(|secure| secure.session.send(pieces, out).is_ok())
     }
 
-    fn put_back(&mut self, mut out: Vec<u8>) {
+    pub(super) fn put_back(&mut self, mut out: Vec<u8>) {
         out.clear();
         out.shrink_to(MOST_KEPT);
         self.sealed = out;

@@ -53,19 +53,47 @@ impl Core {
     /// that one itself.
     #[cold]
     pub(super) fn relieve(&mut self, key: Key, wanted: usize) -> bool {
+        let others_did = self.relieve_beside(key, wanted);
+        if !others_did {
+            self.give_way(key, self.asks_for(key, wanted));
+        }
+        others_did
+    }
+
+    /// Whether there is room for so much more, or is when others have given way; `key`, who asks, does not.
+    pub(super) fn has_room_beside(&mut self, key: Key, bytes: usize) -> bool {
+        while bytes <= self.memory && self.in_use() + bytes > self.memory {
+            if !self.relieve_beside(key, bytes) {
+                return false;
+            }
+        }
+        bytes <= self.memory
+    }
+
+    /// Another than `key` gives way, where the policy has one do so; whether there is more room now.
+    fn relieve_beside(&mut self, key: Key, wanted: usize) -> bool {
         if self.limit_pool() || self.free_the_doomed() {
             return true;
         }
-        let asking = self.connections.get(key).map_or(0, |connection| connection.weight().max(wanted));
-        let (held, victim) = match self.options().memory_policy {
-            MemoryPolicy::CloseAsking => (asking, key),
-            MemoryPolicy::CloseGreatest => self.greatest_holder(key, asking).unwrap_or((asking, key)),
+        let victim = match self.options().memory_policy {
+            MemoryPolicy::CloseAsking => None,
+            MemoryPolicy::CloseGreatest => self.greatest_holder(key, self.asks_for(key, wanted)),
         };
+        if let Some((held, victim)) = victim {
+            self.give_way(victim, held);
+        }
+        victim.is_some()
+    }
+
+    fn asks_for(&self, key: Key, wanted: usize) -> usize {
+        self.connections.get(key).map_or(0, |connection| connection.weight().max(wanted))
+    }
+
+    fn give_way(&mut self, victim: Key, held: usize) {
         let id = self.connections.id(victim).map(tracing::field::display);
         tracing::warn!(id, held, "out of buffer memory: a connection gives way");
         self.reset(victim, CloseReason::MemoryPressure);
         self.free_buffers(victim);
-        victim != key
     }
 
     /// Who is to be closed at the end of the turn needs his buffers no more, unless they are handed over with his socket.
@@ -156,6 +184,7 @@ impl Core {
     /// Gives a closing connection's buffers back.
     pub(super) fn free_buffers(&mut self, key: Key) {
         self.free_inbound(key);
+        self.free_unsealed(key);
         if let Some(queue) = self.connections.get_mut(key).and_then(|connection| connection.outbound.take()) {
             self.recycle(queue);
         }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use wheelhouse_websocket::{
     deflate::Agreement,
     http::{self, Refused, Request},
@@ -19,7 +20,7 @@ use crate::{
     id::Key,
     payload::Body,
     protocol::{Frame, Frames},
-    reply::{Accepted, Asked, ReplyKind},
+    reply::{Accepted, Answered, Asked, ReplyKind},
 };
 
 impl Connection {
@@ -75,7 +76,8 @@ impl<H: Handler> Stage<H> {
         let (frame, _) = buffer.part(span.clone());
         let frame = &*frame;
         let frames = self.core.frames_of(key)?;
-        let (most, max_headers) = (frames.max_head().min(size), frames.max_headers());
+        let (most, max_headers) = (frames.max_head(), frames.max_headers());
+        debug_assert!(most <= size, "a head of {most} bytes is read into {size}");
         let connection = self.core.connections.get_mut(key)?;
         // One limit for all heads of one answer: who sends interim ones for ever comes to it too.
         let most = most.saturating_sub(connection.protocol_state[1] as usize);
@@ -161,15 +163,16 @@ impl<H: Handler> Stage<H> {
             return false;
         }
         let mut out = Vec::new();
-        match asked.answer(reply, self.core.deflate_config(key), &mut out) {
-            Some(Accepted { subprotocol, agreed }) => {
+        let deflate = self.core.deflate_config(key);
+        match asked.answer(reply, deflate, self.core.date.at(self.core.clock.calendar()), &mut out) {
+            Answered::Yes(Accepted { subprotocol, agreed }) => {
                 self.core.begin_frames(key, agreed, subprotocol.as_deref());
                 let _ = self.core.enqueue(key, Body::Borrowed(&out));
                 self.open(id);
                 true
             }
-            None => {
-                self.core.finish_with_answer(key, &out);
+            Answered::No(body) => {
+                self.core.finish_with_answer(key, out, body);
                 false
             }
         }
@@ -303,18 +306,11 @@ impl Core {
         let id = self.connections.id(key).map(tracing::field::display);
         tracing::debug!(id, status = refused.status, what = refused.what, "a request is refused");
         let mut out = Vec::new();
-        refused.answer().write(&mut out, is_head);
+        self.dated(refused).write(&mut out, is_head);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.extras().under_way().closing = Some((reason, error));
         }
-        self.finish_with_answer(key, &out);
-    }
-
-    /// The last that the peer hears: it reaches it though the rest of what it sent is never read.
-    fn finish_with_answer(&mut self, key: Key, answer: &[u8]) {
-        let _ = self.enqueue(key, Body::Borrowed(answer));
-        self.put_close_notify(key);
-        self.finish_early(key);
+        self.finish_with_answer(key, out, Bytes::new());
     }
 
     /// Ends the connection gracefully, for this reason, whether it was open already or not.
@@ -328,7 +324,8 @@ impl Core {
         }
     }
 
-    fn finish_early(&mut self, key: Key) {
+    /// The same before it was open.
+    pub(super) fn finish_early(&mut self, key: Key) {
         let stamp = self.clock.stamp();
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.phase == Phase::Handshaking) else {
             return;
@@ -360,9 +357,9 @@ impl Core {
     pub(super) fn answer_before_shutdown(&mut self, key: Key) {
         let Some(asked) = self.connections.get(key).and_then(Connection::asked) else { return };
         let mut out = Vec::new();
-        Refused { status: 503, what: "the server is shutting down" }
-            .answer()
-            .write(&mut out, asked.is_head());
+        let is_head = asked.is_head();
+        let refused = Refused { status: 503, what: "the server is shutting down" };
+        self.dated(refused).write(&mut out, is_head);
         let _ = self.enqueue(key, Body::Borrowed(&out));
     }
 }

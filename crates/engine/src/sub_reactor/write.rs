@@ -288,7 +288,12 @@ impl Core {
             if let Some(empty) = connection.outbound.take_if(|queue| queue.is_empty()) {
                 self.recycle(empty);
             }
-            let Some((offered, written)) = self.write_queued(key) else { return self.drained(key) };
+            let Some((offered, written)) = self.write_queued(key) else {
+                if self.send_unsealed(key) {
+                    self.drained(key);
+                }
+                return;
+            };
             let Some(n) = self.wrote(key, written, 0) else { return };
             self.advance_queue(key, n);
             if n < offered {
@@ -343,7 +348,7 @@ impl Core {
         }
     }
 
-    fn set_write_interest(&mut self, key: Key, on: bool) {
+    pub(super) fn set_write_interest(&mut self, key: Key, on: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.flags.contains(Flags::WRITE_INTEREST) == on || connection.phase == Phase::Closed {
             return;

@@ -33,13 +33,14 @@ impl<H: Handler> Bench<H> {
     /// ```
     ///
     /// # Panics
-    /// When the framing's parameters are out of their bounds; when the engine has been stopped.
+    /// When the framing's parameters are out of their bounds, or the builder's; when the engine has been stopped.
     #[track_caller]
     pub fn open(&mut self, framing: Framing) -> ConnId {
-        if let Err(error) = framing.validate() {
+        let core = self.reactor.core_mut();
+        if let Err(error) = framing.validate().and_then(|()| framing.fits(core.options())) {
             panic!("no listener can have such a framing: {error}");
         }
-        match self.reactor.core_mut().profiles.listen(&framing) {
+        match core.profiles.listen(&framing) {
             Some(listener) => self.open_on(listener),
             None => panic!("more kinds of connections than an engine can have"),
         }

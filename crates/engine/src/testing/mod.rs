@@ -49,7 +49,8 @@
 //!
 //! The clock stands still but for [`turn`](Bench::turn), and stops there at each deadline on its way: timers fire in their
 //! order, each at its very millisecond, and so do the engine's own deadlines. ([`Conn::now`](crate::Conn::now) and
-//! [`Reactor::now`](crate::Reactor::now) are that clock; `Instant::now` is not.)
+//! [`Reactor::now`](crate::Reactor::now) are that clock; `Instant::now` is not.) In the `Date` of an HTTP answer it is
+//! 1 January 1970, 00:00 GMT when the bench begins: an answer is the same in each run.
 //!
 //! # Clients
 //!

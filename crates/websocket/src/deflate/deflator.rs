@@ -66,7 +66,7 @@ impl Deflator {
     ///
     /// With `keep_context`, the next message may refer to this one; without, what was kept before is
     /// forgotten too. A message may come out longer than it went in: by an eighth and a few bytes at level 1,
-    /// by 5 bytes per 16 KiB and a few at the others.
+    /// by 5 bytes per 16 KiB and a few at the others; [`most_deflated`](super::most_deflated) is the bound.
     ///
     /// Allocates only where `out` lacks room.
     pub fn deflate(&mut self, payload: &[u8], keep_context: bool, out: &mut Vec<u8>) {
@@ -75,7 +75,29 @@ impl Deflator {
         } else {
             self.compress(payload, out);
         }
-        if !keep_context && self.is_used {
+        if !keep_context {
+            self.forget();
+        }
+    }
+
+    /// Forgets the messages before, whose context was kept: the next one refers to none of them, as any may.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::deflate::Deflator;
+    ///
+    /// let mut deflator = Deflator::new(15, 1);
+    /// let mut size = |forgets| {
+    ///     let mut out = Vec::new();
+    ///     deflator.deflate(b"Hello", true, &mut out);
+    ///     if forgets {
+    ///         deflator.forget();
+    ///     }
+    ///     out.len()
+    /// };
+    /// assert_eq!([size(false), size(true), size(false)], [7, 4, 7]);
+    /// ```
+    pub fn forget(&mut self) {
+        if self.is_used {
             self.stream.reset();
             self.is_used = false;
         }

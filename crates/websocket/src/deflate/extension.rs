@@ -1,5 +1,7 @@
 //! The grammar of Sec-WebSocket-Extensions (RFC 6455, 9.1), and permessage-deflate's parameters in it.
 
+use crate::http::is_token;
+
 /// The parameters of one permessage-deflate element, as an offer or an answer may carry them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters {
@@ -30,6 +32,12 @@ pub(super) const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// (RFC 9110, 5.6.1).
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     split(value, b',').map(trim).filter(|element| !element.is_empty())
+}
+
+/// Whether these values are a list of extensions, with one at least, whatever they are (RFC 6455, 9.1).
+pub(crate) fn is_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut elements = values.flat_map(elements).peekable();
+    elements.peek().is_some() && elements.all(is_extension)
 }
 
 /// Whether an element is about permessage-deflate.
@@ -73,6 +81,27 @@ impl Parameters {
         };
         if is_new { Ok(()) } else { Err(Malformed) }
     }
+}
+
+/// A name and its parameters, whatever they mean.
+fn is_extension(element: &[u8]) -> bool {
+    split(element, b';').map(trim).enumerate().all(|(nth, part)| match memchr::memchr(b'=', part) {
+        Some(at) if nth > 0 => is_token(trim(&part[..at])) && is_value(trim(&part[at + 1..])),
+        _ => is_token(part),
+    })
+}
+
+/// A token, or a quoted string that means one.
+fn is_value(value: &[u8]) -> bool {
+    let [b'"', quoted @ .., b'"'] = value else { return is_token(value) };
+    let mut rest = quoted;
+    while let [b'\\', byte, after @ ..] | [byte, after @ ..] = rest {
+        if !is_token(&[*byte]) {
+            return false;
+        }
+        rest = after;
+    }
+    !quoted.is_empty()
 }
 
 /// 8 to 15, without leading zeros (RFC 7692, 7.1.2), as a token or as a quoted string that means the same

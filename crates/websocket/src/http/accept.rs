@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
+use crate::http::Invalid;
 use crate::http::field::{check_header, is_one_of, is_token, is_value, write_field};
 
 /// Writes the answer that opens a WebSocket, behind what is in `out`. `key` is the request's
@@ -24,9 +25,9 @@ use crate::http::field::{check_header, is_one_of, is_token, is_value, write_fiel
 /// `subprotocol` must be one of those that the request offers: that is for the caller to see to, who may
 /// answer long after the request is gone.
 ///
-/// Nothing is written that would break the head: a subprotocol that is not a token, extensions or a header
-/// that [`check_header`](crate::http::check_header) refuses, a second Upgrade or Sec-WebSocket-Version, are
-/// left out. Check them where they are given, to tell who gives them.
+/// Nothing is written that would break the head: a subprotocol that is not a token, extensions that are no
+/// value, a header that [`check_accept_header`] refuses, are left out. Check them where they are given, to tell
+/// who gives them.
 pub fn write_accept(
     out: &mut Vec<u8>,
     key: &str,
@@ -45,12 +46,32 @@ pub fn write_accept(
         write_field(out, "Sec-WebSocket-Extensions", agreed);
     }
     for (name, value) in headers {
-        let is_own = is_one_of(name, &["Upgrade", "Sec-WebSocket-Version"]);
-        if !is_own && check_header(name, value).is_ok() {
+        if check_accept_header(name, value).is_ok() {
             write_field(out, name, value);
         }
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a header may be given to [`write_accept`].
+///
+/// ```
+/// use wheelhouse_websocket::http::{Invalid, check_accept_header};
+///
+/// assert!(check_accept_header("Set-Cookie", "a=b").is_ok());
+/// let refused = check_accept_header("upgrade", "h2c");
+/// assert!(matches!(refused, Err(Invalid::ReservedHeader { name }) if name == "upgrade"));
+/// ```
+///
+/// # Errors
+/// As [`check_header`] has them; Upgrade, which it writes itself, and Sec-WebSocket-Version, which tells who is
+/// refused what to ask for.
+pub fn check_accept_header(name: &str, value: &str) -> Result<(), Invalid> {
+    check_header(name, value)?;
+    match is_one_of(name, &["Upgrade", "Sec-WebSocket-Version"]) {
+        true => Err(Invalid::ReservedHeader { name: name.to_owned() }),
+        false => Ok(()),
+    }
 }
 
 /// What a server makes of a client's key, to show that it read it.

@@ -18,12 +18,13 @@ use crate::http::{Invalid, reason_phrase};
 /// # Ok::<(), wheelhouse_websocket::http::Invalid>(())
 /// ```
 ///
-/// It always says `Connection: close`, and Content-Length wherever that is allowed. There is no Date: this
-/// crate knows no clock.
+/// It always says `Connection: close`, and Content-Length wherever that is allowed. This crate knows no clock:
+/// who has one gives the [`date`](Answer::date).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
+    date: Option<String>,
     mime: String,
     body: Vec<u8>,
 }
@@ -41,7 +42,7 @@ impl Answer {
     /// A 426 says by itself what to upgrade to: `Upgrade: websocket` and `Sec-WebSocket-Version: 13`.
     pub fn new(status: u16) -> Answer {
         let status = if matches!(status, 200..=599) { status } else { 500 };
-        Answer { status, headers: Vec::new(), mime: String::new(), body: Vec::new() }
+        Answer { status, headers: Vec::new(), date: None, mime: String::new(), body: Vec::new() }
     }
 
     /// Adds a header; two of one name are both sent.
@@ -63,6 +64,21 @@ impl Answer {
     pub fn header(self, name: &str, value: &str) -> Result<Answer, Invalid> {
         check_header(name, value)?;
         Ok(self.with(name, value))
+    }
+
+    /// When it is made, which a server with a clock says in answers of 2xx, 3xx and 4xx (RFC 9110, 6.6.1). A Date
+    /// among the headers goes before it, and a text that cannot stand in a header is left out.
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Answer;
+    ///
+    /// let mut out = Vec::new();
+    /// Answer::new(404).date("Sun, 06 Nov 1994 08:49:37 GMT").write(&mut out, false);
+    /// assert!(out.starts_with(b"HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+    /// ```
+    pub fn date(mut self, date: &str) -> Answer {
+        self.date = is_value(date).then(|| date.to_owned());
+        self
     }
 
     /// The body, and what it is: `text/html; charset=utf-8`. A Content-Type among the headers goes before
@@ -127,6 +143,9 @@ impl Answer {
         for (name, value) in &self.headers {
             write_field(out, name, value);
         }
+        if let Some(date) = self.date.as_ref().filter(|_| !self.has("Date")) {
+            write_field(out, "Date", date);
+        }
         if self.status == 426 {
             for (name, value) in [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")] {
                 if !self.has(name) {
@@ -147,6 +166,18 @@ impl Answer {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// Whether a body may follow the head: 204, 205 and 304 never have one. (Nor has the answer to a HEAD.)
+    ///
+    /// ```
+    /// use wheelhouse_websocket::http::Answer;
+    ///
+    /// assert!(Answer::new(200).may_have_body());
+    /// assert!(!Answer::new(304).may_have_body());
+    /// ```
+    pub fn may_have_body(&self) -> bool {
+        !matches!(self.status, 204 | 205 | 304)
+    }
+
     /// Adds a header that is known to be fit.
     pub(super) fn with(mut self, name: &str, value: &str) -> Answer {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -155,9 +186,5 @@ impl Answer {
 
     fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
-    }
-
-    fn may_have_body(&self) -> bool {
-        !matches!(self.status, 204 | 205 | 304)
     }
 }

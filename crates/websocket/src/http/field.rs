@@ -37,7 +37,7 @@ pub(super) fn check_field(name: &str, value: &str) -> Result<(), Invalid> {
 }
 
 /// Whether these bytes are a token (RFC 9110, 5.6.2).
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !bytes.is_empty() && bytes.iter().all(is_tchar)
 }
@@ -45,6 +45,12 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 /// Whether this text may be a header's value.
 pub(super) fn is_value(text: &str) -> bool {
     text.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// Whether these values are a list of tokens, with one at least (RFC 9110, 5.6.1).
+pub(super) fn is_list_of_tokens<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut members = values.flat_map(members).peekable();
+    members.peek().is_some() && members.all(is_token)
 }
 
 /// The members of a list (RFC 9110, 5.6.1), without the spaces around them; empty ones do not count.

@@ -278,7 +278,7 @@ impl<'a> Request<'a> {
     }
 
     /// The subprotocols that the client offers, its favourite first; several headers are one list. What is
-    /// not a token is passed by.
+    /// not a token is passed by; a WebSocket is not to be had then ([`is_upgrade`](Request::is_upgrade)).
     ///
     /// ```
     /// # use wheelhouse_websocket::http::Request;

@@ -1,7 +1,7 @@
 //! What a server writes.
 
 use wheelhouse_websocket::http::{
-    Answer, Invalid, Refused, accept_key, check_header, reason_phrase, write_accept,
+    Answer, Invalid, Refused, accept_key, check_accept_header, check_header, reason_phrase, write_accept,
 };
 
 use crate::util::{ACCEPT, KEY, written};
@@ -51,6 +51,7 @@ fn nothing_that_would_break_an_accept_is_written() {
         ("Sec-WebSocket-Extensions", "x"),
         ("Sec-WebSocket-Version", "13"),
     ];
+    assert!(headers.iter().all(|(name, value)| check_accept_header(name, value).is_err()));
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
     for protocol in ["", "a b", "a\r\nb", "a,b"] {
         for extensions in ["", "a\r\nb", "a\0"] {

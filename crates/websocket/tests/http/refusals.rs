@@ -204,6 +204,78 @@ fn a_key_that_is_not_sixteen_bytes_is_400() {
 }
 
 #[test]
+fn a_malformed_list_of_extensions_is_400_and_a_well_formed_one_of_anything_is_not() {
+    for malformed in [
+        "",
+        ",",
+        " , ,",
+        "@@@",
+        "a b",
+        "a;",
+        "a;;b",
+        ";a",
+        "=;,",
+        "a=b",
+        "a; =b",
+        "a; b=",
+        "a; b=c d",
+        "a; b=c=d",
+        "a; b=\"\"",
+        "a; b=\"",
+        "a; b=\"c",
+        "a; b=\"c d\"",
+        "a; b=\"c\"d",
+        "a; b=\"c\\\"",
+        "a; b=\"\\ \"",
+        "\"a\"",
+        "permessage-deflate;",
+        "permessage-deflate, a b",
+        "permessage-deflate, \u{e4}",
+    ] {
+        let line = format!("Sec-WebSocket-Extensions: {malformed}");
+        assert_status(&upgrade_and(&[&line]), 400);
+        if !malformed.trim_matches([' ', ',']).is_empty() {
+            assert_status(&upgrade_and(&["Sec-WebSocket-Extensions: x", &line]), 400);
+            assert_status(&upgrade_and(&[&line, "Sec-WebSocket-Extensions: x"]), 400);
+        }
+        // Who asks for no WebSocket offers nothing by it.
+        assert_eq!(fault(&head(&["GET / HTTP/1.1", "Host: a", &line])), None);
+    }
+    for unknown in [
+        "a",
+        ",a",
+        "a,,b ,",
+        "a;b;c=d, e",
+        "a ; b = c\t;d",
+        "a; b=\"c\"; d=\"\\e\\f\"",
+        "permessage-deflate; x",
+        "permessage-deflate; server_max_window_bits=99",
+        "x-webkit-deflate-frame",
+    ] {
+        let line = format!("Sec-WebSocket-Extensions: {unknown}");
+        assert_eq!(fault(&upgrade_and(&[&line])), None, "{unknown}");
+        assert_eq!(fault(&upgrade_and(&["Sec-WebSocket-Extensions:", &line])), None, "{unknown}");
+    }
+}
+
+#[test]
+fn a_malformed_list_of_subprotocols_is_400() {
+    for malformed in ["", ",", "\t, ,", "a b", "\"x\"", "json;q=1", "json, a/b", "json, \u{e4}"] {
+        let line = format!("Sec-WebSocket-Protocol: {malformed}");
+        assert_status(&upgrade_and(&[&line]), 400);
+        if !malformed.trim_matches([' ', '\t', ',']).is_empty() {
+            assert_status(&upgrade_and(&["Sec-WebSocket-Protocol: json", &line]), 400);
+        }
+        assert_eq!(fault(&head(&["GET / HTTP/1.1", "Host: a", &line])), None);
+    }
+    for fine in ["json", "a,,b", ", a ,\tb,", "json, json"] {
+        let line = format!("Sec-WebSocket-Protocol: {fine}");
+        assert_eq!(fault(&upgrade_and(&[&line])), None, "{fine}");
+        assert_eq!(fault(&upgrade_and(&["Sec-WebSocket-Protocol: ,", &line])), None, "{fine}");
+    }
+}
+
+#[test]
 fn a_version_other_than_13_is_426_and_the_answer_says_which_it_is() {
     assert_status(&upgrade_with("Sec-WebSocket-Version", ""), 426);
     for version in ["", "8", "0", "7", "14", "013", "13, 8", "+13", "1 3", "thirteen"] {

@@ -114,11 +114,12 @@ impl<'a> Pen<'a> {
         let size = self.random.size(self.most);
         let body = match is_text {
             true => text(self.random, size),
+            // Does not get smaller, and is taken all the same.
+            false if self.random.one_in(3) => self.random.noise(size),
             false => self.random.letters(size),
         };
         let is_squeezed = self.talk.head.deflates && self.random.one_in(2);
         let squeezed = if is_squeezed { squeeze(&body) } else { Vec::new() };
-        let is_squeezed = is_squeezed && squeezed.len() <= self.web.max_message;
         let payload = if is_squeezed { &squeezed } else { &body };
         let rsv = if is_squeezed { RSV1 } else { 0 };
         let count = if self.random.one_in(3) { 1 + self.random.below(5) } else { 1 };
@@ -210,7 +211,12 @@ impl<'a> Pen<'a> {
                 return 1007;
             }
             9 => {
-                let header = header(FIN | BINARY, mask, self.web.max_message + 1);
+                let most = self.web.max_message;
+                let header = match self.talk.head.deflates && self.random.one_in(2) {
+                    // An eighth, a 64th, 64 and for one frame 10 more than that.
+                    true => header(FIN | RSV1 | BINARY, mask, most + most / 8 + most / 64 + 75),
+                    false => header(FIN | BINARY, mask, most + 1),
+                };
                 self.script.bytes.extend([&header[..], &[0; 4]].concat());
                 return 1009;
             }

@@ -110,6 +110,10 @@ impl Plan {
         let keys = random.one_in(SECURE).then(|| Rc::new(Keys::draw(random)));
         let mut kinds: Vec<Kind> = (0..1 + random.below(3)).map(|_| Kind::draw(random, is_gentle)).collect();
         for kind in &mut kinds {
+            if let Wire::Web(web) = &mut kind.wire {
+                web.max_head = options.read_buffer;
+                kind.framing = kind.wire.framing();
+            }
             kind.keys = keys.clone().filter(|_| !random.one_in(3));
             let may_start = kind.keys.is_some() && matches!(kind.wire, Wire::Lines(_) | Wire::Lengths(_));
             if may_start && random.one_in(2) {

@@ -39,6 +39,16 @@ impl Random {
         size.min(most)
     }
 
+    /// So many bytes of all kinds.
+    pub(super) fn noise(&mut self, count: usize) -> Vec<u8> {
+        let mut noise = Vec::with_capacity(count + 8);
+        while noise.len() < count {
+            noise.extend(self.next().to_le_bytes());
+        }
+        noise.truncate(count);
+        noise
+    }
+
     /// So many small letters.
     pub(super) fn letters(&mut self, count: usize) -> Vec<u8> {
         let mut letters = Vec::with_capacity(count + 8);

@@ -10,6 +10,7 @@ use crate::{Deflate, Framing, WebSocket};
 pub(super) struct Web {
     pub(super) max_message: usize,
     pub(super) max_fragments: usize,
+    pub(super) max_head: usize,
     pub(super) deflate: Option<Squeeze>,
     pub(super) heartbeat: Option<Beat>,
 }
@@ -111,6 +112,7 @@ impl Web {
         Web {
             max_message: random.pick(&[125, 9_000, 200_000]),
             max_fragments: random.pick(&[1, 3, 1024]),
+            max_head: 16 << 10,
             deflate,
             heartbeat: heartbeat.map(|(every, timeout)| Beat { every, timeout }),
         }
@@ -118,6 +120,7 @@ impl Web {
 
     pub(super) fn framing(self) -> Framing {
         let socket = WebSocket::new().max_message(self.max_message).max_fragments(self.max_fragments);
+        let socket = socket.max_head(self.max_head);
         Framing::websocket(match self.deflate {
             Some(Squeeze { level, threshold, contexts }) => {
                 socket.deflate(Deflate::new().level(level).threshold(threshold).own_contexts(contexts))

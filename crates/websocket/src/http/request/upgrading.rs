@@ -2,14 +2,15 @@
 
 use std::str;
 
-use crate::http::field::has_member;
+use crate::deflate::extension;
+use crate::http::field::{has_member, is_list_of_tokens};
 use crate::http::upgrade::{Upgrade, is_key};
 use crate::http::{Refused, Request};
 
 impl<'a> Request<'a> {
     /// Whether a WebSocket is asked for and can be had (RFC 6455, 4.2.1): by GET and HTTP/1.1, from a Host,
     /// with `Upgrade: websocket`, a Connection that names it, a key of 16 bytes in base64, version 13, and no
-    /// body.
+    /// body; and where it offers subprotocols and extensions, known ones or others, by lists that are well-formed.
     ///
     /// ```
     /// # use wheelhouse_websocket::http::Request;
@@ -73,6 +74,10 @@ impl<'a> Request<'a> {
             "a WebSocket asked for from no host"
         } else if self.key().is_none() {
             "a Sec-WebSocket-Key that is not 16 bytes in base64"
+        } else if self.header(PROTOCOL).is_some() && !is_list_of_tokens(self.headers(PROTOCOL)) {
+            "a Sec-WebSocket-Protocol that is no list of tokens"
+        } else if self.extensions().next().is_some() && !extension::is_list(self.extensions()) {
+            "a Sec-WebSocket-Extensions that is no list of extensions"
         } else if self.has_body() {
             "a body where the frames should begin"
         } else {
@@ -85,3 +90,5 @@ impl<'a> Request<'a> {
         has_member(self.headers(header), member)
     }
 }
+
+const PROTOCOL: &str = "Sec-WebSocket-Protocol";
