@@ -58,17 +58,18 @@ pub fn as_asked(asked: &str, address: &str) -> String {
 
 /// Whether a listener on this URL speaks WebSocket.
 pub fn is_websocket(url: &str) -> bool {
-    matches!(&*scheme_of(url), "ws" | "wss")
+    has_scheme(url, &["ws", "wss"])
 }
 
 /// Whether a listener on this URL speaks TLS.
 pub fn is_tls(url: &str) -> bool {
-    matches!(&*scheme_of(url), "tls" | "wss")
+    has_scheme(url, &["tls", "wss"])
 }
 
-/// The scheme of a URL in lower case: it means the same in any.
-fn scheme_of(url: &str) -> String {
-    url.split("://").next().unwrap_or_default().to_ascii_lowercase()
+/// Schemes are the same in capitals (RFC 3986, 3.1).
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| schemes.iter().any(|known| scheme.eq_ignore_ascii_case(known)))
 }
 
 /// Reads a URL whose listener speaks WebSocket, from the command line of a program that has no use for another.
@@ -176,14 +177,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spoken_is_read_off_the_scheme_in_any_case() {
-        assert!(
-            is_websocket("ws://a:1")
-                && is_websocket("WSS://a:1")
-                && is_tls("Wss://a:1")
-                && is_tls("tls://a:1")
-        );
-        assert!(!is_websocket("tls://a:1") && !is_tls("WS://a:1") && !is_tls("unix:/tls://"));
+    fn what_is_spoken_is_read_off_the_scheme_in_capitals_too() {
+        for (url, speaks) in [
+            ("ws://a:1", [true, false]),
+            ("WSS://a:1", [true, true]),
+            ("tls://a:1", [false, true]),
+            ("tcp://a:1", [false, false]),
+            ("unix:/ws://", [false, false]),
+            ("", [false, false]),
+        ] {
+            assert_eq!([is_websocket(url), is_tls(url)], speaks, "{url}");
+            assert_eq!(websocket_url(url).is_ok(), speaks[0], "{url}");
+        }
     }
 
     #[test]
