@@ -172,7 +172,11 @@ pub(super) fn settle_accounts(model: &mut Model, index: usize, socket: &mut Sock
     if is_graceful && socket.seal.as_ref().is_some_and(|seal| !seal.heard_goodbye) {
         outcome = outcome.and(Err("closed gracefully, without a goodbye".to_owned()));
     }
-    if is_abuse(end.reason) && !with_reset {
+    // But one who was told 500 in place of a page, or was not there any more to hear it.
+    let was_told = end.reason == CloseReason::MemoryPressure
+        && record.decision.statuses.contains(&403)
+        && matches!(record.ear.status, None | Some(500));
+    if is_abuse(end.reason) && !with_reset && !was_told {
         outcome = outcome.and(Err("closed for abuse, without a reset".to_owned()));
     }
     let may_be_cut_short = match end.reason {

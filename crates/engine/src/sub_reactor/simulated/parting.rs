@@ -176,6 +176,8 @@ fn check_answer(record: &Record, talk: &Talk, end: End, must_tell: bool) -> Resu
     let is_right = match (end.reason, talk.head.asks) {
         (_, Asks::Unreadable(answered)) if answered == status => true,
         (CloseReason::Panic, _) => status == 500,
+        // A page for which there was no memory.
+        (CloseReason::MemoryPressure, _) if status == 500 => record.decision.statuses.contains(&403),
         (CloseReason::Handshake, _) => status == if record.decision.was_asked { 503 } else { 408 },
         (CloseReason::Shutdown, _) if status == 503 => record.decision.put_off.is_some(),
         _ => record.decision.statuses.contains(&status),
