@@ -66,7 +66,8 @@ impl Deflator {
     ///
     /// With `keep_context`, the next message may refer to this one; without, what was kept before is
     /// forgotten too. A message may come out longer than it went in: by an eighth and a few bytes at level 1,
-    /// by 5 bytes per 16 KiB and a few at the others; [`most_deflated`](super::most_deflated) is the bound.
+    /// by 5 bytes per 16 KiB and a few at the others, where the window is of 15 bits, and by more where it is smaller;
+    /// [`most_deflated`](super::most_deflated) is the bound.
     ///
     /// Allocates only where `out` lacks room.
     pub fn deflate(&mut self, payload: &[u8], keep_context: bool, out: &mut Vec<u8>) {
