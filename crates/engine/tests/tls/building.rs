@@ -26,7 +26,7 @@ fn every_part_that_cannot_be_used_is_named_with_the_reason() {
         (said(Tls::new(certificate, "")), "TLS: key of certificate 1: no private key in it"),
         (said(Tls::new(certificate, certificate)), "TLS: key of certificate 1: no private key in it"),
         (said(Tls::new(certificate, &*other.key)), "TLS: certificate 1: the key is not this certificate's"),
-        (said(Tls::new(garbage, key)), "TLS: certificate 1: invalid"),
+        (said(Tls::new(garbage, key)), "TLS: certificate 1: certificate 1 in it is none that can be read"),
         (said(Tls::new("-----BEGIN CERTIFICATE-----\nAAAA\n", key)), "TLS: certificate 1: not PEM"),
         (
             said(Tls::builder().certificate(certificate, key).certificate(certificate, &*other.key).build()),
@@ -38,7 +38,7 @@ fn every_part_that_cannot_be_used_is_named_with_the_reason() {
         ),
         (
             said(Tls::builder().certificate(certificate, key).client_certificates(garbage, true).build()),
-            "TLS: client certificates: certificate 1 of it",
+            "TLS: client certificates: certificate 1 in it",
         ),
         (
             said(Tls::builder().certificate(certificate, key).alpn([""]).build()),
