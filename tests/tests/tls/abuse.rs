@@ -2,11 +2,12 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
 
+use rustls_stable::ClientConnection;
 use wheelhouse::CloseReason;
 use wheelhouse_tests::linger_zero;
 
@@ -164,16 +165,22 @@ fn a_probe_that_comes_and_goes_is_no_error() {
     assert_eq!(ended.error, None);
 }
 
-#[test]
-fn words_in_the_segment_that_ends_the_handshake_are_heard() {
-    let (server, events) = start(engine());
-    let mut socket = connect(server.at());
+/// A client whose last word of the handshake has not been sent yet.
+fn about_to_finish(at: SocketAddr) -> (TcpStream, ClientConnection) {
+    let mut socket = connect(at);
     let mut session = session("localhost", Arc::new(config()));
     while session.is_handshaking() {
         session.write_tls(&mut socket).unwrap();
         session.read_tls(&mut socket).unwrap();
         session.process_new_packets().unwrap();
     }
+    (socket, session)
+}
+
+#[test]
+fn words_in_the_segment_that_ends_the_handshake_are_heard() {
+    let (server, events) = start(engine());
+    let (mut socket, mut session) = about_to_finish(server.at());
     session.writer().write_all(b"first words").unwrap();
     socket.write_all(&crate::peer::out_of(&mut session)).unwrap();
     let mut client = Client::new(session, socket);
@@ -184,13 +191,7 @@ fn words_in_the_segment_that_ends_the_handshake_are_heard() {
 #[test]
 fn words_in_that_segment_are_heard_though_a_broken_record_follows_them() {
     let (server, events) = start(engine());
-    let mut socket = connect(server.at());
-    let mut session = session("localhost", Arc::new(config()));
-    while session.is_handshaking() {
-        session.write_tls(&mut socket).unwrap();
-        session.read_tls(&mut socket).unwrap();
-        session.process_new_packets().unwrap();
-    }
+    let (mut socket, mut session) = about_to_finish(server.at());
     session.writer().write_all(b"first words").unwrap();
     let mut bytes = crate::peer::out_of(&mut session);
     session.writer().write_all(b"altered").unwrap();

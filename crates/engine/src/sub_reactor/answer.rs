@@ -18,7 +18,7 @@ use crate::{
 
 /// Of a body that waits to be sealed, so much is at once: three records of TLS.
 const PART: usize = 48 << 10;
-/// And so many times in one turn, at most: 1 MiB, which takes about half a millisecond.
+/// And so many times in one turn, at most: 1 MiB.
 const PARTS: usize = 21;
 /// What sealing adds to a part, at most.
 const SEALS: usize = 256;
